@@ -1,0 +1,1 @@
+"""The simulated shop: catalogue, similarity, shoppers, click models, environment, feedback log."""

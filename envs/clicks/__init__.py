@@ -1,0 +1,14 @@
+"""Click models, one file each, one contract (`envs.clicks.base.ClickModel`)."""
+
+from typing import Literal
+
+from envs.clicks.base import ClickModel
+from envs.clicks.cascade import Cascade
+from envs.clicks.position import PositionBased
+
+ClickModelName = Literal["position", "cascade"]
+
+
+def make_click_model(name: ClickModelName, slots: int, decay: float) -> ClickModel:
+    """Return the click model ``name`` for slates of ``slots`` items."""
+    return PositionBased(slots, decay) if name == "position" else Cascade()

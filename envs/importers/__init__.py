@@ -1,0 +1,1 @@
+"""Real sources turned into catalogues and feedback logs."""

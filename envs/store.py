@@ -1,0 +1,137 @@
+"""Arrays of a shop on disk: dataclasses of NumPy arrays as safetensors, never pickled."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from scipy import sparse
+
+from envs.assemble import Shop, Visitors
+from envs.catalogue import load_catalogue, save_catalogue
+from envs.errors import UserError
+from envs.files import atomic_path, read_json, write_json
+from envs.pools import Pools
+from envs.shoppers import Population, Profiles
+from envs.similarity import ItemIndex
+from envs.text_encoder import TextEncoder
+
+T = TypeVar("T")
+
+
+def save_arrays(record: Any, path: Path, leave_out: tuple[str, ...] = ()) -> None:
+    """Write the array fields of a dataclass as one safetensors file, atomically."""
+    arrays = {
+        f.name: np.ascontiguousarray(getattr(record, f.name))
+        for f in fields(record)
+        if f.name not in leave_out
+    }
+    with atomic_path(path) as temporary:
+        save_file(arrays, temporary)
+
+
+def load_arrays(kind: type[T], path: Path, **others: Any) -> T:
+    """Read what `save_arrays` wrote; ``others`` fills the fields it left out."""
+    try:
+        arrays = load_file(path)
+    except Exception as error:  # missing, truncated or not safetensors: all the user's to mend
+        raise UserError(f"{path}: cannot be read as safetensors: {error}") from error
+    return kind(**arrays, **others)
+
+
+def save_index(index: ItemIndex, folder: Path) -> None:
+    """Write an item index as ``index.safetensors`` and ``index.json``."""
+    arrays = {
+        "idf": index.encoder.idf,
+        "components": index.encoder.components,
+        "embedding": index.embedding,
+        "class_ties": index.class_ties,
+        "price_z": index.price_z,
+        "quality": index.quality,
+        "class_index": index.class_index,
+    }
+    for name, matrix in (("behaviour", index.behaviour), ("graph", index.graph)):
+        for part in ("data", "indices", "indptr"):
+            arrays[f"{name}.{part}"] = getattr(matrix, part)
+    with atomic_path(folder / "index.safetensors") as temporary:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
+    write_json(
+        folder / "index.json",
+        {
+            "vocabulary": index.encoder.vocabulary,
+            "behaviour_scale": index.behaviour_scale,
+            "graph_nodes": index.graph.shape[1],
+            "query_items": index.query_items,
+            "words": [sorted(words) for words in index.words],
+        },
+    )
+
+
+def load_index(folder: Path) -> ItemIndex:
+    """Read what `save_index` wrote."""
+    arrays, about = load_file(folder / "index.safetensors"), read_json(folder / "index.json")
+    items = len(arrays["quality"])
+
+    def matrix(name: str, columns: int) -> sparse.csr_matrix:
+        parts = tuple(arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr"))
+        return sparse.csr_matrix(parts, shape=(items, columns))
+
+    return ItemIndex(
+        encoder=TextEncoder(about["vocabulary"], arrays["idf"], arrays["components"]),
+        embedding=arrays["embedding"],
+        behaviour=matrix("behaviour", items),
+        behaviour_scale=about["behaviour_scale"],
+        graph=matrix("graph", about["graph_nodes"]),
+        class_ties=arrays["class_ties"],
+        price_z=arrays["price_z"],
+        quality=arrays["quality"],
+        class_index=arrays["class_index"],
+        words=[frozenset(words) for words in about["words"]],
+        query_items=about["query_items"],
+    )
+
+
+def save_profiles(profiles: Profiles, folder: Path) -> None:
+    """Write observed profiles as ``profiles.safetensors`` and ``profiles.json`` (shopper ids)."""
+    save_arrays(profiles, folder / "profiles.safetensors", leave_out=("shopper_ids",))
+    write_json(folder / "profiles.json", {"shopper_ids": profiles.shopper_ids})
+
+
+def load_profiles(folder: Path) -> Profiles:
+    """Read what `save_profiles` wrote."""
+    ids = read_json(folder / "profiles.json")["shopper_ids"]
+    return load_arrays(Profiles, folder / "profiles.safetensors", shopper_ids=ids)
+
+
+def save_visitors(visitors: Visitors, folder: Path) -> None:
+    """Write the catalogue, the observed profiles and, apart, the hidden population."""
+    save_catalogue(visitors.catalogue, folder / "catalogue")
+    save_profiles(visitors.profiles, folder)
+    save_arrays(visitors.population, folder / "population.safetensors")
+
+
+def load_visitors(folder: Path) -> Visitors:
+    """Read what `save_visitors` wrote."""
+    return Visitors(
+        catalogue=load_catalogue(folder / "catalogue"),
+        population=load_arrays(Population, folder / "population.safetensors"),
+        profiles=load_profiles(folder),
+    )
+
+
+def save_similarity(shop: Shop, folder: Path) -> None:
+    """Write the item index and the candidate pools."""
+    save_index(shop.index, folder)
+    save_arrays(shop.pools, folder / "pools.safetensors")
+
+
+def load_shop(visitors: Path, similarity: Path) -> Shop:
+    """Read a shop from the folders that `save_visitors` and `save_similarity` wrote."""
+    return Shop(
+        visitors=load_visitors(visitors),
+        index=load_index(similarity),
+        pools=load_arrays(Pools, similarity / "pools.safetensors"),
+    )

@@ -1,0 +1,1 @@
+"""Measured figures, one file a subject."""

@@ -1,0 +1,135 @@
+"""The configuration of a run: one section a stage, all with defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from envs.behaviour import ShopConfig
+from envs.settings import Settings
+from envs.shoppers import ShopperConfig
+from envs.similarity import SCORES, SimilarityConfig
+from envs.synthetic import SyntheticConfig
+from policies.ranker.config import RankerConfig, ScorerConfig
+from policies.reasoner.train import PpoConfig
+from rewards.mix import RewardConfig
+from sft.corpus import CorpusConfig
+from sft.train import SftConfig
+
+
+class SyntheticCatalogue(SyntheticConfig):
+    """The embedded default shop, made up from a seed."""
+
+    kind: Literal["synthetic"] = "synthetic"
+
+
+class FolderCatalogue(Settings):
+    """A catalogue folder: your own, or what `shelftalk import` wrote."""
+
+    kind: Literal["folder"]
+    path: Path
+    """The folder, relative to where the command runs."""
+
+
+class IcecatCatalogue(Settings):
+    """A folder with Icecat's product.tsv and, where there are any, query.tsv and label.tsv."""
+
+    kind: Literal["icecat"]
+    path: Path
+    """The folder, relative to where the command runs."""
+    limit: int | None = Field(None, ge=20)
+    """Read the first so many products only."""
+
+
+CatalogueConfig = Annotated[
+    SyntheticCatalogue | FolderCatalogue | IcecatCatalogue, Field(discriminator="kind")
+]
+
+
+class BookConfig(Settings):
+    """Writing the reason books."""
+
+    temperature: float = Field(0.5, gt=0)
+    """Sampling temperature of the reasons that are shown."""
+    batch_size: int = Field(256, ge=1)
+    """Reasons written at once."""
+
+
+class MeasureConfig(Settings):
+    """Measuring the reasoner on held-out items."""
+
+    prompts: int = Field(384, ge=8)
+    """Held-out prompts, each an (item, segment) that no training saw."""
+    samples: int = Field(4, ge=1)
+    """Fresh samples of each prompt and policy."""
+
+
+class SimulateConfig(Settings):
+    """The paired simulation."""
+
+    sessions: int = Field(4_000, ge=20)
+    """Sessions that every policy serves."""
+    search_sessions: int = Field(1_000, ge=20)
+    """Training sessions that each tried mix and oracle setting serves."""
+    search_mixes: int = Field(32, ge=1)
+    """Random fixed mixes that are tried."""
+    shelves: int = Field(6, ge=0)
+    """Shelves shown before and after in the report."""
+
+
+class OpeConfig(Settings):
+    """Off-policy evaluation of the trained ranker from a simulated log."""
+
+    sessions: int = Field(3_000, ge=20)
+    """Sessions in the log."""
+    logging_weight: float = Field(6.0, ge=0)
+    """Logit of the logging policy between mean similarity 0 and 1: higher explores less."""
+    target_temperature: float = Field(1.0, gt=0)
+    """The target policy samples slates from the ranker's scores over this."""
+    model_slates: int = Field(4, ge=1)
+    """Target slates drawn on each logged page for the reward model."""
+    truth_slates: int = Field(16, ge=1)
+    """Target slates drawn on each logged page for the true value."""
+    estimators: tuple[str, ...] = ("SNIPS", "RIPS", "SNRIPS", "DM", "DR", "CascadeDR")
+    """Names as `shelftalk ope --help` lists them."""
+
+
+class ExportConfig(Settings):
+    """The exported bundle."""
+
+    pool: int = Field(60, ge=2)
+    """Candidates that the bundle's ranker orders for a request."""
+
+
+class Config(Settings):
+    """A run of the whole pipeline."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run; its folder is runs/NAME unless --out says otherwise."""
+    seed: int = Field(0, ge=0)
+    """Seed of everything random."""
+    catalogue: CatalogueConfig = SyntheticCatalogue()
+    shoppers: ShopperConfig = ShopperConfig()
+    similarity: SimilarityConfig = SimilarityConfig()
+    shop: ShopConfig = ShopConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    sft: SftConfig = SftConfig()
+    reward: RewardConfig = RewardConfig()
+    ppo: PpoConfig = PpoConfig()
+    measure: MeasureConfig = MeasureConfig()
+    book: BookConfig = BookConfig()
+    rank: RankerConfig = RankerConfig(scorer=ScorerConfig(baseline_features=SCORES))
+    simulate: SimulateConfig = SimulateConfig()
+    ope: OpeConfig = OpeConfig()
+    export: ExportConfig = ExportConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Config:
+        if self.shop.candidates > self.similarity.pool:
+            raise ValueError(
+                f"shop.candidates ({self.shop.candidates}) must not exceed similarity.pool "
+                f"({self.similarity.pool})"
+            )
+        return self

@@ -1,0 +1,201 @@
+"""A log from the simulated shop, and the true value that estimates of it should find.
+
+The value of a target policy here is the expected reward (clicks and purchases) of the slate that it
+would show *on the logged pages*: what an estimator can hope to learn from a log. The truth asks the
+shop itself: target slates are drawn on every logged page, in the very state the shopper was in, and
+their expected reward is computed from the click model, without coin flips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from envs import sessions
+from envs.clicks import ClickModel
+from envs.progress import Progress, silent
+from envs.sessions import SessionState
+from envs.shop import ShopVectorEnv
+from envs.similarity import SCENES
+from envs.world import World
+from policies.ranker.plackett_luce import (
+    item_at_position_probability,
+    prefix_log_probs,
+    sample_slates,
+)
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+#: Observation -> Plackett-Luce logits (B, N).
+Logits = Callable[[dict[str, F32]], F32]
+#: A page a minute, a session an hour: simulated time has no other meaning.
+_PAGE_SECONDS, _SESSION_SECONDS, _EPOCH = 60, 3_600, 1_767_225_600
+
+
+@dataclass(frozen=True)
+class ShopLog:
+    """S logged slates of k items, with what models and the truth need."""
+
+    #: The feedback log, S * k rows sorted by slate and position.
+    frame: pd.DataFrame
+    #: Features of the logged items with their page's context, (S, k, F) float32.
+    logged_features: F32
+    #: Features of M slates drawn from the target, (S, M, k, F) float32.
+    target_features: F32
+    #: Reward by position, (S, k) float32.
+    rewards: F32
+    #: Session of each slate, (S,) int64.
+    sessions: I64
+    #: Expected reward of the target on each logged page, (S,) float64.
+    truth: F64
+    #: The same for the logging policy's own slates, (S,) float64.
+    logging_truth: F64
+
+
+def slate_features(observation: dict[str, F32], slates: I64) -> F32:
+    """Features (B, k, F + C_ctx) of the items in slates (B, k), with the page's context."""
+    chosen = np.take_along_axis(observation["items"], slates[..., None], axis=1)
+    context = np.broadcast_to(
+        observation["context"][:, None], (*slates.shape, observation["context"].shape[1])
+    )
+    return np.concatenate([chosen, context], axis=-1)
+
+
+def expected_reward(world: World, model: ClickModel, state: SessionState, slates: I64) -> F64:
+    """Expected click and purchase reward of each slate, (B,), given the hidden state."""
+    columns, items = sessions.candidates(world, state)
+    columns, items = (np.take_along_axis(x, slates, axis=1) for x in (columns, items))
+    charm = sessions.appeal(world, state, columns, items)
+    clicks = model.marginal_click_probability(charm.attraction)
+    config = world.config
+    worth = config.w_click + config.w_buy * world.margin[items] * charm.purchase
+    return (clicks * worth).sum(axis=1).astype(np.float64)
+
+
+def propensities(logits: torch.Tensor, mask: torch.Tensor, slates: torch.Tensor) -> dict[str, F64]:
+    """Exact Plackett-Luce propensities: whole slate, items up to here, this item here; (B, k)."""
+    cascade = prefix_log_probs(logits.double(), mask.double(), slates).exp().numpy()
+    return {
+        "pscore": np.repeat(cascade[:, -1:], cascade.shape[1], axis=1),
+        "pscore_cascade": cascade,
+        "pscore_item_position": item_at_position_probability(
+            logits.double(), mask.double(), slates
+        ).numpy(),
+    }
+
+
+def log_sessions(
+    world: World,
+    logging: Logits,
+    target: Logits,
+    *,
+    sessions_count: int,
+    model_slates: int,
+    truth_slates: int,
+    item_ids: list[str],
+    shopper_ids: list[str],
+    seed: int,
+    progress: Progress = silent,
+) -> ShopLog:
+    """Serve sessions with sampled slates of ``logging`` and write down everything.
+
+    Each env row serves one session; pages after its end are left out.
+    """
+    env = ShopVectorEnv(world, sessions_count)
+    observation, _ = env.reset(seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    slots, live = world.config.slots, np.ones(sessions_count, dtype=bool)
+    pages: list[dict[str, NDArray]] = []
+    while live.any():
+        rows = np.flatnonzero(live)
+        seen = {name: values[rows] for name, values in observation.items()}
+        mask = torch.from_numpy(seen["mask"])
+        logits, wanted = (torch.from_numpy(policy(seen)) for policy in (logging, target))
+        slates = sample_slates(logits, mask, slots, generator)
+        state = _rows(env.state, rows)
+
+        def drawn(
+            count: int, wanted: torch.Tensor = wanted, mask: torch.Tensor = mask
+        ) -> list[I64]:
+            return [sample_slates(wanted, mask, slots, generator).numpy() for _ in range(count)]
+
+        truth = [expected_reward(world, env.click_model, state, s) for s in drawn(truth_slates)]
+        page: dict[str, NDArray] = {
+            "row": rows,
+            "page": state.page,
+            "shopper": state.shopper,
+            "scene": state.scene,
+            "logged_features": slate_features(seen, slates.numpy()),
+            "target_features": np.stack(
+                [slate_features(seen, s) for s in drawn(model_slates)], axis=1
+            ),
+            "truth": np.mean(truth, axis=0),
+            "logging_truth": expected_reward(world, env.click_model, state, slates.numpy()),
+            **propensities(logits, mask, slates),
+            **{f"eval_{k}": v for k, v in propensities(wanted, mask, slates).items()},
+        }
+        actions = np.tile(np.arange(slots), (sessions_count, 1))
+        actions[rows] = slates.numpy()
+        observation, _, terminated, truncated, info = env.step(actions)
+        for name in ("items", "clicks", "purchases", "slot_reward"):
+            page[name] = info[name][rows]
+        page["done"] = (terminated | truncated)[rows]
+        pages.append(page)
+        live &= ~(terminated | truncated)
+        progress(sessions_count - int(live.sum()), sessions_count, {})
+    joined = {name: np.concatenate([page[name] for page in pages]) for name in pages[0]}
+    order = np.lexsort((joined["page"], joined["row"]))
+    joined = {name: values[order] for name, values in joined.items()}
+    return ShopLog(
+        frame=_frame(world, joined, item_ids, shopper_ids),
+        logged_features=joined["logged_features"],
+        target_features=joined["target_features"],
+        rewards=joined["slot_reward"],
+        sessions=joined["row"],
+        truth=joined["truth"],
+        logging_truth=joined["logging_truth"],
+    )
+
+
+def _rows(state: SessionState, rows: I64) -> SessionState:
+    return SessionState(**{name: values[rows] for name, values in vars(state).items()})
+
+
+def _frame(
+    world: World, joined: dict[str, NDArray], item_ids: list[str], shopper_ids: list[str]
+) -> pd.DataFrame:
+    """Lay the log out as DESIGN's schema, one row an impression."""
+    slates, slots = joined["items"].shape
+    each = {
+        name: np.repeat(joined[name], slots) for name in ("row", "page", "shopper", "scene", "done")
+    }
+    segment = world.segment[each["shopper"]]
+    names = np.array(item_ids)[joined["items"].ravel()]
+    propensity = [name for name in joined if "pscore" in name]
+    return pd.DataFrame(
+        {
+            "session_id": each["row"],
+            "step": each["page"],
+            "slate_id": np.repeat(np.arange(slates), slots),
+            "timestamp": _EPOCH + each["row"] * _SESSION_SECONDS + each["page"] * _PAGE_SECONDS,
+            "shopper_id": np.array(shopper_ids)[each["shopper"]],
+            "segment": segment,
+            "scene": np.array(SCENES)[each["scene"]],
+            "position": np.tile(np.arange(slots), slates),
+            "item_id": names,
+            "reason_id": [f"{item}/{s}" for item, s in zip(names, segment)],
+            "click": joined["clicks"].ravel().astype(np.int64),
+            "purchase": joined["purchases"].ravel().astype(np.int64),
+            "reward": joined["slot_reward"].ravel().astype(np.float64),
+            **{name: joined[name].ravel() for name in propensity},
+            "logging_policy": "similarity",
+            "done": each["done"],
+        }
+    )

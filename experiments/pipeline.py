@@ -1,0 +1,50 @@
+"""The pipeline: which stages there are, what each reads, and what each needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from experiments.report import write_report
+from experiments.stages import Stage, StageContext
+from experiments.steps_export import run_export
+from experiments.steps_ranking import run_ope, run_rank, run_simulate
+from experiments.steps_reasons import run_ppo, run_reasons, run_sft
+from experiments.steps_shop import catalogue_files, run_catalogue, run_similarity
+
+
+def run_report(context: StageContext) -> dict[str, Any]:
+    """Write the HTML page of everything that the run holds."""
+    run = context.inputs["simulate"].parent
+    return write_report(run, context.out / "report.html")
+
+
+_SHOP = ("catalogue", "similarity")
+_BOOKS = (*_SHOP, "reasons")
+
+STAGES = (
+    Stage("catalogue", run_catalogue, sections=("catalogue", "shoppers"), files=catalogue_files),
+    Stage("similarity", run_similarity, sections=("similarity",), needs=("catalogue",)),
+    Stage("sft", run_sft, sections=("corpus", "sft"), needs=("catalogue",)),
+    Stage(
+        "ppo",
+        run_ppo,
+        sections=("corpus", "shop", "reward", "ppo", "measure"),
+        needs=(*_SHOP, "sft"),
+    ),
+    Stage("reasons", run_reasons, sections=("ppo", "book"), needs=(*_SHOP, "sft", "ppo")),
+    Stage("rank", run_rank, sections=("shop", "rank"), needs=_BOOKS),
+    Stage("simulate", run_simulate, sections=("shop", "simulate"), needs=(*_BOOKS, "rank")),
+    Stage("ope", run_ope, sections=("shop", "ope"), needs=(*_BOOKS, "rank")),
+    Stage(
+        "export",
+        run_export,
+        sections=("name", "shop", "export"),
+        needs=(*_BOOKS, "ppo", "rank", "simulate", "ope"),
+    ),
+    Stage(
+        "report",
+        run_report,
+        sections=("name",),
+        needs=(*_BOOKS, "sft", "ppo", "rank", "simulate", "ope", "export"),
+    ),
+)

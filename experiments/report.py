@@ -1,0 +1,112 @@
+"""One self-contained HTML page from a run folder: what was run, found, and not found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from envs.files import write_text
+from experiments.report_data import Card, Run, read_report
+from rewards.words import tokens
+
+#: Enough to judge by; the rest stays in the run's own files.
+SHELVES_SHOWN, SAMPLES_SHOWN = 6, 12
+
+
+def write_report(run: Path, out: Path) -> dict[str, int]:
+    """Write the report of the run folder ``run`` to the HTML file ``out``, atomically.
+
+    Returns how much it shows: ``policies``, ``estimates``, ``samples``, ``shelves``, ``charts``,
+    ``warnings``, ``missing`` (parts that were not run yet) and ``bytes``.
+
+    Raises:
+        UserError: there is no run in the folder, or its ``metrics.json`` is broken.
+    """
+    view = read_report(run)
+    page = render(view)
+    write_text(out, page)
+    parts = (view.catalogue, view.sft, view.ppo, view.reasons, view.rank, view.simulate, view.ope)
+    return {
+        "policies": len(view.simulate.policies) if view.simulate else 0,
+        "estimates": len(view.ope.estimates) if view.ope else 0,
+        "samples": min(len(view.samples), SAMPLES_SHOWN),
+        "shelves": min(len(view.shelves), SHELVES_SHOWN),
+        "charts": page.count('<svg class="chart"'),
+        "warnings": len(view.warnings) + len(view.problems),
+        "missing": sum(part is None for part in (*parts, view.export)),
+        "bytes": len(page.encode()),
+    }
+
+
+def render(run: Run) -> str:
+    """Return the page as HTML; whatever comes from the run is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "signed": lambda value, decimals=None: number(value, decimals, signed=True),
+        "percent": percent,
+        "policy": policy_name,
+        "covers": covers,
+    }
+    simulate = run.simulate
+    pairs = against_similarity(simulate) if simulate else []
+    main, more = curves(run)
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        metric_names=METRICS,
+        summary=summary(run),
+        ranking=ranking(simulate) if simulate else [],
+        scales=metric_scales(simulate) if simulate else {},
+        pairs=pairs,
+        pair_table=pair_table(simulate) if simulate else {},
+        pair_chart=pair_chart(pairs),
+        two_by_two=two_by_two(simulate) if simulate else None,
+        ppo_rows=before_and_after(run.ppo) if run.ppo else [],
+        curves=main,
+        more_curves=more,
+        samples=run.samples[:SAMPLES_SHOWN],
+        shelves=run.shelves[:SHELVES_SHOWN],
+        pieces=pieces,
+        moves=moves,
+        ope_chart=ope_chart(run.ope) if run.ope else None,
+        risks=risks(run, pairs),
+        settings=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True)
+        if run.config
+        else None,
+    )
+
+
+def pieces(text: str, phrases: Sequence[str]) -> list[tuple[str, bool]]:
+    """Cut a text into pieces, each with whether it is one of the phrases (the longest first).
+
+    A phrase is met word by word, whatever its case and punctuation, as `rewards.claims` meets it.
+    """
+    worded = sorted({tuple(tokens(phrase)) for phrase in phrases} - {()}, key=lambda w: -len(w))
+    if not worded:
+        return [(text, False)]
+    # Borders are those of Latin words: Chinese runs on without any.
+    bodies = "|".join(r"[\W_]+".join(map(re.escape, words)) for words in worded)
+    pattern = re.compile(rf"((?<![A-Za-z0-9])(?:{bodies})(?![A-Za-z0-9]))", re.IGNORECASE)
+    cut = pattern.split(text)
+    return [(piece, index % 2 == 1) for index, piece in enumerate(cut) if piece]
+
+
+def moves(before: Sequence[Card], after: Sequence[Card]) -> list[tuple[str, int]]:
+    """Return for each card of ``after``: ``new``, ``up``, ``down`` or ``same``, and how far."""
+    was = {card.item_id: place for place, card in enumerate(before)}
+    found = []
+    for place, card in enumerate(after):
+        by = was.get(card.item_id, place) - place
+        kind = "up" if by > 0 else "down" if by < 0 else "same"
+        found.append((kind if card.item_id in was else "new", abs(by)))
+    return found

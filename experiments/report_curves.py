@@ -1,0 +1,99 @@
+"""Learning curves of a run as charts, whatever columns they hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from experiments.charts import Series, line_chart
+from experiments.report_data import Ppo, Run
+from experiments.report_words import DASH, number, percent
+
+#: The x axis of a curve, by the column that counts its progress.
+PROGRESS = {
+    "step": "updates",
+    "env_steps": "steps in the shop",
+    "cycle": "cycles",
+    "iteration": "iterations",
+}
+#: Curves that are shown first: stage, title, the columns that share the chart and their names.
+MAIN_CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("sft", "SFT loss", {"loss": "training", "held_loss": "held out"}),
+    ("ppo", "PPO reward", {"reward": "reward"}),
+    ("ppo", "PPO distance from SFT (KL)", {"kl": "KL"}),
+    ("rank", "Ranker return", {"return_sampled": "sampled", "return_topk": "top-k"}),
+)
+
+
+def curves(run: Run) -> tuple[list[tuple[str, Markup, list[str]]], list[Any]]:
+    """Return the main learning curves and then all others: title, chart, names of the lines."""
+    main, more = [], []
+    for stage, title, columns in MAIN_CURVES:
+        for phase, rows in run.curves.get(stage, {}).items():
+            main.append(_curve(f"{title}, {phase}" if phase else title, rows, columns))
+    shown = {column for _, _, columns in MAIN_CURVES for column in columns} | PROGRESS.keys()
+    for stage, phases in run.curves.items():
+        for phase, rows in phases.items():
+            for column in dict.fromkeys(key for row in rows for key in row):
+                hidden = column in shown or column.startswith("seconds") or column == "reward_std"
+                if not hidden:
+                    words = f"{stage.upper() if stage != 'rank' else 'Ranker'} {column}"
+                    title = f"{words}, {phase}" if phase else words
+                    more.append(_curve(title, rows, {column: column}))
+    return [one for one in main if one], [one for one in more if one]
+
+
+def _curve(
+    title: str, rows: Sequence[dict[str, Any]], columns: dict[str, str]
+) -> tuple[str, Markup, list[str]] | None:
+    axis = next((name for name in PROGRESS if any(name in row for row in rows)), None)
+    lines = []
+    for column, name in columns.items():
+        points = [
+            (_finite(row.get(axis)) if axis else float(index), _finite(row.get(column)), row)
+            for index, row in enumerate(rows)
+        ]
+        kept = [(x, y, row) for x, y, row in points if x is not None and y is not None]
+        if not kept:
+            continue
+        spreads = [_finite(row.get(f"{column}_std")) for _, _, row in kept]
+        band = [one for one in spreads if one is not None]
+        x, y = [point[0] for point in kept], [point[1] for point in kept]
+        if len(band) == len(y):
+            low = [mean - spread for mean, spread in zip(y, band)]
+            high = [mean + spread for mean, spread in zip(y, band)]
+            lines.append(Series(f"{name} (band: ± 1 standard deviation)", x, y, low, high))
+        else:
+            lines.append(Series(name, x, y))
+    if not lines:
+        return None
+    chart = line_chart(lines, title=title, x_label=PROGRESS[axis] if axis else "rows")
+    return title, chart, [line.name for line in lines]
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def before_and_after(ppo: Ppo) -> list[tuple[str, str, str]]:
+    """Return the figures of PPO that are known: name, after SFT, after PPO."""
+    rows = [
+        ("Reward of a reason", number(ppo.reward_before, 3), number(ppo.reward_after, 3)),
+        (
+            "Claims that the item supports",
+            percent(ppo.claim_precision_before),
+            percent(ppo.claim_precision_after),
+        ),
+        ("Vetoed texts", percent(ppo.veto_rate_before), percent(ppo.veto_rate_after)),
+        (
+            "Distinct word pairs",
+            number(ppo.distinct2_before, 3),
+            number(ppo.distinct2_after, 3),
+        ),
+    ]
+    return [row for row in rows if row[1:] != (DASH, DASH)]

@@ -1,0 +1,244 @@
+"""Numbers, names and sentences of the report: what the figures of a run say in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from experiments.report_data import (
+    Estimate,
+    Interval,
+    Ope,
+    Paired,
+    Ppo,
+    Run,
+    Simulation,
+    Written,
+)
+
+#: What each policy of the simulation is, in words.
+POLICIES = {
+    "random": "Random order",
+    "popularity": "Most popular first",
+    "similarity": "Similarity shelf",
+    "best_mix": "Best fixed mix",
+    "ranker": "RL ranker",
+    "oracle": "Oracle",
+    "similarity+sft": "Similarity, SFT reasons",
+    "similarity+ppo": "Similarity, PPO reasons",
+    "ranker+sft": "RL ranker, SFT reasons",
+    "ranker+ppo": "RL ranker, PPO reasons",
+}
+METRICS = {
+    "return": "Return",
+    "ctr": "Click-through rate",
+    "purchases": "Purchases",
+    "session_length": "Session length",
+    "trust": "Trust at the end",
+}
+#: The pair that the headline is about: the first that the simulation holds.
+HEADLINES = (("ranker", "similarity"), ("ranker+ppo", "similarity+sft"))
+DASH = "–"
+
+
+def number(value: float | None, decimals: int | None = None, signed: bool = False) -> str:
+    """Write a number: three significant digits, or ``decimals``; integers with thousands marks."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if decimals is None and not isinstance(value, int):
+        size = math.floor(math.log10(abs(value))) if value else 0
+        if size < -4:
+            return f"{value:.2e}".replace("-", "−")
+        decimals = max(0, 2 - size)
+    text = f"{value:{'+' if signed else ''},.{decimals or 0}f}"
+    # A zero has no sign, also when rounding made it one.
+    text = text.lstrip("+-") if not text.strip("+-0.,") else text
+    return text.replace("-", "−")
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """Write a share in percent."""
+    return DASH if share is None else f"{number(100 * share, decimals)} %"
+
+
+def policy_name(name: str) -> str:
+    """Return what a policy is called on the page."""
+    return POLICIES.get(name, name)
+
+
+def decimals_for(intervals: Iterable[Interval | Paired | Estimate]) -> int:
+    """Return how many decimals let the narrowest interval be seen with two digits."""
+    widths = [one.high - one.low for one in intervals if None not in (one.low, one.high)]  # type: ignore[operator]
+    wide = [width for width in widths if width > 0 and math.isfinite(width)]
+    return min(4, max(1, 1 - math.floor(math.log10(min(wide))))) if wide else 2
+
+
+def covers(low: float | None, high: float | None, value: float | None = 0.0) -> bool:
+    """Whether an interval holds a value; an undefined one rules nothing out."""
+    return low is None or high is None or value is None or low <= value <= high
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Write a count with its noun."""
+    return f"{number(count)} {one if count == 1 else many}"
+
+
+def summary(run: Run) -> list[str]:
+    """Return what the run found, a sentence each, computed from its figures."""
+    found = [_headline(run.simulate), _ppo_sentence(run.ppo), _ope_sentence(run.ope)]
+    sentences = [sentence for sentence in found if sentence]
+    if not sentences:
+        return ["This run has not come to a result yet: neither PPO nor the simulation has run."]
+    return sentences
+
+
+def _headline(simulate: Simulation | None) -> str:
+    pair = headline_pair(simulate) if simulate else None
+    if simulate is None or pair is None:
+        return ""
+    decimals = decimals_for([pair])
+    interval = f"95 % interval {span(pair, decimals)}"
+    name, other = in_sentence(pair.a), in_sentence(pair.b)
+    if covers(pair.low, pair.high):
+        return (
+            f"The simulation does not show whether {name} is better or worse than {other}: the "
+            f"difference in return is {number(pair.diff, decimals, signed=True)} per session and "
+            f"its {interval} covers 0."
+        )
+    word = "more" if pair.diff > 0 else "less"
+    base = simulate.policies.get(pair.b, {}).get("return", Interval()).mean or 0.0
+    share = f"; {percent(abs(pair.diff) / base, 0)} {word}" if base > 0 else ""
+    return (
+        f"{name[0].upper()}{name[1:]} earns {number(abs(pair.diff), decimals)} {word} per session "
+        f"than {other} ({interval}{share}) in the simulated shop."
+    )
+
+
+def against_similarity(simulate: Simulation) -> list[Paired]:
+    """Return the paired return differences that the similarity shelf is one side of."""
+    return sorted(
+        (pair for pair in _turned(simulate) if pair.metric == "return"),
+        key=lambda pair: pair.diff,
+        reverse=True,
+    )
+
+
+def _turned(simulate: Simulation) -> list[Paired]:
+    """Return the pairs with a similarity shelf, learned minus similarity."""
+    turned = []
+    for pair in simulate.paired:
+        bases = [name for name in (pair.b, pair.a) if name.startswith("similarity")]
+        # Of two similarity shelves the plain one is the base.
+        if bases:
+            turned.append(pair.against("similarity" if "similarity" in bases else bases[0]))
+    return turned
+
+
+def headline_pair(simulate: Simulation) -> Paired | None:
+    """Return the paired return difference that the run is about, learned minus similarity."""
+    met = {(pair.a, pair.b): pair for pair in against_similarity(simulate)}
+    return next((met[names] for names in HEADLINES if names in met), None)
+
+
+def in_sentence(name: str) -> str:
+    """Return a policy's name as it stands inside a sentence."""
+    words = policy_name(name)
+    return "the " + (words if words[:2].isupper() else words[:1].lower() + words[1:])
+
+
+def span(one: Interval | Paired | Estimate, decimals: int) -> str:
+    """Write the ends of an interval."""
+    return f"{number(one.low, decimals)} to {number(one.high, decimals)}"
+
+
+def _ppo_sentence(ppo: Ppo | None) -> str:
+    if ppo is None or ppo.gain is None or ppo.gain.mean is None:
+        return ""
+    decimals = decimals_for([ppo.gain])
+    gain = ppo.gain.mean
+    interval = f"95 % interval {span(ppo.gain, decimals)}"
+    if covers(ppo.gain.low, ppo.gain.high):
+        text = (
+            f"PPO changed the reward of a reason by {number(gain, decimals, signed=True)} "
+            f"{ppo.unit}, but the {interval} covers 0, so no gain is shown"
+        )
+    else:
+        word = "raised" if gain > 0 else "lowered"
+        text = (
+            f"On held-out prompts PPO {word} the reward of a reason by "
+            f"{number(abs(gain), decimals)} {ppo.unit} ({interval})"
+        )
+    if ppo.claim_precision_after is None:
+        return text + "."
+    return f"{text}; {percent(ppo.claim_precision_after)} of its claims are supported by the item."
+
+
+def _ope_sentence(ope: Ope | None) -> str:
+    named = {one.estimator: one for one in ope.estimates} if ope else {}
+    one = named.get("DR") or next(iter(named.values()), None)
+    if ope is None or one is None or one.value is None or ope.truth is None:
+        return ""
+    decimals = decimals_for([one])
+    # An interval that is not there holds no truth.
+    known = None not in (one.low, one.high)
+    inside = "holds" if known and covers(one.low, one.high, ope.truth) else "misses"
+    return (
+        f"From the log alone, {one.estimator} puts the new ranker at "
+        f"{number(one.value, decimals)} per slate (95 % interval "
+        f"{span(one, decimals)}), which {inside} the true "
+        f"{number(ope.truth, decimals)}."
+    )
+
+
+def risks(run: Run, pairs: Sequence[Paired]) -> list[str]:
+    """Return what speaks against trusting the run, a sentence each, from its figures."""
+    return [*_worse_elsewhere(run.simulate), *_texts_at_risk(run), *_blind_ends(pairs)]
+
+
+def _worse_elsewhere(simulate: Simulation | None) -> list[str]:
+    """Metrics other than the return in which the learned shelf is surely worse."""
+    pair = headline_pair(simulate) if simulate else None
+    if simulate is None or pair is None:
+        return []
+    return [
+        f"{METRICS.get(one.metric, one.metric)} is lower under {in_sentence(one.a)} than under "
+        f"{in_sentence(one.b)}: {number(one.diff, decimals_for([one]), signed=True)} per session "
+        f"(95 % interval {span(one, decimals_for([one]))})."
+        for one in _turned(simulate)
+        if (one.a, one.b) == (pair.a, pair.b) and one.metric != "return" and one.high < 0
+    ]
+
+
+def _texts_at_risk(run: Run) -> list[str]:
+    books = (run.reasons.sft, run.reasons.ppo) if run.reasons else (None, None)
+    found = [_book_sentence(name, book) for name, book in zip(("SFT", "PPO"), books) if book]
+    ppo = run.ppo
+    if ppo and ppo.claim_precision_after is not None and ppo.claim_precision_after < 1:
+        wrong = percent(1 - ppo.claim_precision_after)
+        found.append(
+            f"Before the veto, {wrong} of the claims that the PPO model makes are not supported."
+        )
+    if ppo and ppo.reward_fallback is not None and ppo.reward_after is not None:
+        better = "more" if ppo.reward_after > ppo.reward_fallback else "no more"
+        found.append(
+            f"Without any model, the rule-based text would earn {number(ppo.reward_fallback, 3)} "
+            f"a reason; PPO's earns {better} than that: {number(ppo.reward_after, 3)}."
+        )
+    return found
+
+
+def _book_sentence(name: str, book: Written) -> str:
+    share = percent(book.fallbacks / book.texts) if book.texts else DASH
+    vetoes = ", ".join(f"{why} {number(count)}" for why, count in book.vetoes.items() if count)
+    return (
+        f"{name} reasons: of {counted(book.texts, 'text', 'texts')}, {number(book.fallbacks)} "
+        f"({share}) were replaced by the rule-based text"
+        f"{f'; vetoes: {vetoes}' if vetoes else '; none was vetoed'}."
+    )
+
+
+def _blind_ends(pairs: Sequence[Paired]) -> list[str]:
+    unsure = [_pair_label(pair) for pair in pairs if covers(pair.low, pair.high)]
+    if not unsure:
+        return []
+    return [f"Not told apart from the similarity shelf by this run: {'; '.join(unsure)}."]

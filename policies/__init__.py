@@ -1,0 +1,1 @@
+"""What acts: the ranker, the reasoner, baselines and exported bundles."""

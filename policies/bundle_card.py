@@ -1,0 +1,199 @@
+"""The model card of a bundle: what it is, what it was measured to do, and what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from envs.catalogue import Catalogue
+
+_LIMITS = (
+    "It was trained and evaluated in a simulated shop. The figures say how it does against that "
+    "shop's assumptions about clicks, purchases and trust, not how it will do with real people; "
+    "measure that in an experiment of your own before you rely on it.",
+    "It knows the items and shoppers of its export. A new item needs a new export; an unknown "
+    "shopper gets the shelf of the average shopper, and is told so.",
+    "Reasons were checked against the facts of the catalogue: a fact that is wrong there is "
+    "wrong here too. The check knows phrases and words, not meaning.",
+    "It learns from what shoppers did, so it carries on what they were shown before: popular "
+    "items tend to stay popular.",
+    "The digests in manifest.json find damage, not forgery: take bundles only from people you "
+    "trust.",
+)
+_PPO_ROWS = (
+    ("Reward, before PPO", "reward_before"),
+    ("Reward, after PPO", "reward_after"),
+    ("Gain, paired by prompt", "gain"),
+    ("KL to the SFT policy", "kl"),
+    ("Claim precision, before PPO", "claim_precision_before"),
+    ("Claim precision, after PPO", "claim_precision_after"),
+    ("Distinct bigrams, before PPO", "distinct2_before"),
+    ("Distinct bigrams, after PPO", "distinct2_after"),
+)
+
+
+def model_card(
+    name: str,
+    catalogue: Catalogue,
+    slots: int,
+    pool: int,
+    metrics: Mapping[str, Any],
+    files: Mapping[str, int],
+    reasoner: bool,
+) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        name: of the bundle.
+        catalogue: the shop it was made for.
+        slots: items on a shelf.
+        pool: candidates that the ranker chooses from.
+        metrics: figures of the run by stage; what is not there is left out.
+        files: size in bytes by path.
+        reasoner: whether the language model is in the bundle.
+    """
+    sections = [
+        f"# {plain(name)}",
+        _what(slots, pool, reasoner),
+        _data(catalogue),
+        _training(metrics),
+        _results(metrics),
+        "## Limits\n\n" + "\n".join(f"- {line}" for line in _LIMITS),
+        _reproduce(),
+        "## Files\n\nSHA-256 digests are in `manifest.json`.\n\n"
+        + table(("file", "bytes"), [(f"`{f}`", f"{size:,}") for f, size in files.items()]),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def plain(text: Any) -> str:
+    """Return outside text so that Markdown shows it as it is, in one line."""
+    words = " ".join(str(text).split())
+    for sign in "\\`*_[]|#":
+        words = words.replace(sign, "\\" + sign)
+    # A renderer may let HTML through.
+    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; cells are used as they are."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def figure(value: Any) -> str:
+    """Return a number, or ``mean [low, high]`` of an interval; a dash for anything else."""
+    if isinstance(value, Mapping):
+        middle = value.get("mean", value.get("value", value.get("diff")))
+        if value.get("low") is None or value.get("high") is None:
+            return figure(middle)
+        return f"{figure(middle)} [{figure(value['low'])}, {figure(value['high'])}]"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "-"
+    return f"{value:.4g}"
+
+
+def _what(slots: int, pool: int, reasoner: bool) -> str:
+    writer = (
+        "The language model that wrote them is in `reasoner/`: a base and a PEFT adapter on it."
+        if reasoner
+        else "The language model that wrote them is not part of this bundle."
+    )
+    return (
+        "## What it is\n\n"
+        "A shelf for a shop: given a shopper, and a query where there is one, it orders the items "
+        "and shows with each the reason that fits the shopper's segment. The ranker "
+        "(`ranker/`, also as ONNX) scores the "
+        f"{pool} candidates most similar by the mean of six scores; {slots} are "
+        "shown unless asked otherwise. Reasons come from `reasons.parquet`; where the model's text "
+        f"failed a check, a rule-based sentence stands in. {writer}"
+    )
+
+
+def _data(catalogue: Catalogue) -> str:
+    counts = catalogue.summary()
+    shop = (
+        f"Catalogue {plain(catalogue.name)} ({plain(catalogue.locale)}, prices in "
+        f"{plain(catalogue.currency)}): {counts['items']:,} items in {counts['classes']} classes, "
+        f"{counts['facts']:,} facts about {counts['aspects']} aspects; histories of "
+        f"{counts['shoppers']:,} shoppers. The bundle holds the items and what their histories say "
+        "of the shoppers (ids, items met with weights, averages), without events, times or reviews."
+    )
+    return "\n".join(["## Data\n", shop, *(f"\n- {plain(note)}" for note in catalogue.notes)])
+
+
+def _training(metrics: Mapping[str, Any]) -> str:
+    text = (
+        "## Training\n\n"
+        "Reasons: supervised fine-tuning on sentences written from the facts, then PPO against "
+        "the click, purchase and trust that the simulated shop expects of a reason, with a veto "
+        "for claims that the item's facts do not support. Ranker: PPO in the same shop, over a "
+        "Plackett-Luce distribution of slates."
+    )
+    seconds = metrics.get("seconds")
+    if isinstance(seconds, Mapping) and seconds:
+        spent = [(plain(stage), figure(value)) for stage, value in seconds.items()]
+        text += "\n\n" + table(("stage", "seconds"), spent)
+    return text
+
+
+def _results(metrics: Mapping[str, Any]) -> str:
+    parts = [*_ppo(metrics), *_simulation(metrics), *_ope(metrics)]
+    if not parts:
+        parts = ["No figures came with this export."]
+    return "\n\n".join(
+        ["## Results", "Brackets hold 95 % intervals. All of it in a simulated shop.", *parts]
+    )
+
+
+def _ppo(metrics: Mapping[str, Any]) -> list[str]:
+    ppo = metrics.get("ppo") or {}
+    rows = [(label, figure(ppo[key])) for label, key in _PPO_ROWS if key in ppo]
+    return ["### Reasons (held-out prompts)", table(("figure", "value"), rows)] if rows else []
+
+
+def _simulation(metrics: Mapping[str, Any]) -> list[str]:
+    simulate = metrics.get("simulate") or {}
+    columns = ("return", "ctr", "purchases", "session_length")
+    rows = [
+        (plain(name), *(figure(found.get(column)) for column in columns))
+        for name, found in (simulate.get("policies") or {}).items()
+    ]
+    pairs = [
+        (f"{plain(row['a'])} minus {plain(row['b'])}", plain(row["metric"]), figure(row))
+        for row in simulate.get("paired") or []
+    ]
+    parts = []
+    if rows:
+        parts += ["### Simulated sessions", table(("policy", *columns), rows)]
+    if pairs:
+        parts += [
+            "### Paired differences (same shoppers, same luck)",
+            table(("difference", "metric", "value"), pairs),
+        ]
+    return parts
+
+
+def _ope(metrics: Mapping[str, Any]) -> list[str]:
+    ope = metrics.get("ope") or {}
+    rows = [
+        (plain(row["estimator"]), figure(row), figure(row.get("ess")))
+        for row in ope.get("estimates") or []
+    ]
+    if "truth" in ope:
+        rows.append(("truth (simulated)", figure(ope["truth"]), "-"))
+    if not rows:
+        return []
+    return [
+        "### Off-policy estimates of the ranker",
+        table(("estimator", "value", "effective sample size"), rows),
+    ]
+
+
+def _reproduce() -> str:
+    return (
+        "## How to use and reproduce\n\n"
+        "```\nshelftalk check BUNDLE\nshelftalk recommend BUNDLE --shopper ID --query WORDS\n```\n\n"
+        "The same configuration and seed with the library versions in `manifest.json` train the "
+        "same policies up to rounding: `shelftalk run CONFIG`, then `shelftalk export RUN BUNDLE`."
+    )

@@ -1,0 +1,1 @@
+"""The slate ranker: a permutation-equivariant scorer under a Plackett-Luce distribution."""

@@ -1,0 +1,72 @@
+"""The ranker's settings; light to import, so that a command line can read them at once."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from envs.settings import Settings
+
+
+class ScorerConfig(Settings):
+    """The shape of the scorer and the score it starts from."""
+
+    hidden: int = Field(default=32, ge=1)
+    """Width of every hidden layer."""
+
+    baseline_features: tuple[str, ...] = ()
+    """Item features whose equal-weight mean is the score at the start; none starts uniform."""
+
+    baseline_weight: float = 6.0
+    """Logit between a mean of 0 and a mean of 1 at the start: higher starts greedier."""
+
+
+class RankerConfig(Settings):
+    """PPO for the ranker (Schulman et al. 2017), through RLlib."""
+
+    scorer: ScorerConfig = ScorerConfig()
+    """The network that scores the candidates."""
+
+    iterations: int = Field(default=100, ge=1)
+    """How many batches to collect and learn from."""
+
+    num_envs: int = Field(default=256, ge=1)
+    """Shopper sessions stepped side by side in each env runner."""
+
+    batch: int = Field(default=8192, ge=1)
+    """Slates shown between two updates."""
+
+    minibatch: int = Field(default=512, ge=1)
+    """Slates in one gradient step."""
+
+    epochs: int = Field(default=4, ge=1)
+    """Passes over each batch."""
+
+    lr: float = Field(default=3e-3, gt=0)
+    """Adam's step size."""
+
+    gamma: float = Field(default=0.95, ge=0, le=1)
+    """Discount of a reward one slate later."""
+
+    lam: float = Field(default=0.9, ge=0, le=1)
+    """Lambda of generalised advantage estimation: 0 trusts the critic, 1 the rewards."""
+
+    clip: float = Field(default=0.2, gt=0)
+    """How far one update may move a slate's probability ratio from one."""
+
+    entropy_coeff: float = Field(default=0.0, ge=0)
+    """Weight of the entropy bonus, which keeps slates varied."""
+
+    fast_runner: bool = True
+    """Whether to step whole arrays instead of using RLlib's runner (same episodes, slower)."""
+
+    num_env_runners: int = Field(default=0, ge=0)
+    """Worker processes that collect slates; 0 trains in this process, without a Ray cluster."""
+
+    eval_every: int = Field(default=5, ge=1)
+    """Iterations between two evaluations of the most probable slates."""
+
+    eval_sessions: int = Field(default=2048, ge=1)
+    """Sessions in an evaluation, the same ones every time."""
+
+    checkpoint_every: int = Field(default=5, ge=1)
+    """Iterations that a killed run loses at most."""

@@ -1,0 +1,242 @@
+"""The scorer: a permutation-equivariant network from a shelf's candidates to their logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from envs.errors import UserError, nearest
+from envs.files import atomic_path, read_json, write_json
+from policies.ranker.config import ScorerConfig
+from policies.ranker.plackett_luce import masked_logits, top_k
+
+WEIGHTS = "scorer.safetensors"
+SHEET = "scorer.json"
+
+# A standardised input beyond this many deviations is an outlier; it must not rule the score.
+_FAR = 8.0
+
+
+class SlateScorer(nn.Module):
+    """Deep sets (Zaheer et al. 2017): candidates see each other through their mean only.
+
+    With x_i the standardised item, c the context and m the mean over available candidates,
+
+        h_i = relu(A x_i + B c),  z_i = relu(C h_i + D m(h)),  logit_i = w z_i + skip x_i,
+
+    so a reordering of the candidates reorders the logits, and any number of them is accepted.
+    The value has a tower of its own, so that its errors do not disturb the ranking. The last
+    layers start at zero: the first policy is the baseline score, exactly.
+    """
+
+    item_mean: Tensor
+    item_scale: Tensor
+    context_mean: Tensor
+    context_scale: Tensor
+
+    def __init__(
+        self,
+        config: ScorerConfig,
+        item_features: Sequence[str],
+        context_features: Sequence[str],
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Build the scorer for named features; ``generator`` draws the first weights."""
+        super().__init__()
+        self.config = config
+        self.item_features = tuple(item_features)
+        self.context_features = tuple(context_features)
+        items, context, hidden = len(self.item_features), len(self.context_features), config.hidden
+        self.item_in = nn.Linear(items, hidden)
+        self.context_in = nn.Linear(context, hidden, bias=False)
+        self.own = nn.Linear(hidden, hidden)
+        self.others = nn.Linear(hidden, hidden, bias=False)
+        self.score_out = nn.Linear(hidden, 1, bias=False)
+        self.value_item = nn.Linear(items, hidden)
+        self.value_context = nn.Linear(context, hidden)
+        self.value_hidden = nn.Linear(2 * hidden, hidden)
+        self.value_out = nn.Linear(hidden, 1)
+        self.skip = nn.Parameter(torch.zeros(items))
+        self.register_buffer("item_mean", torch.zeros(items))
+        self.register_buffer("item_scale", torch.ones(items))
+        self.register_buffer("context_mean", torch.zeros(context))
+        self.register_buffer("context_scale", torch.ones(context))
+        self._initialise(generator)
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+                if layer.bias is not None:
+                    layer.bias.zero_()
+        self.score_out.weight.zero_()
+        self.value_out.weight.zero_()
+        self._start_from_baseline()
+
+    @torch.no_grad()
+    def _start_from_baseline(self) -> None:
+        """Set the linear skip to the equal-weight mean of the baseline features."""
+        for name in self.config.baseline_features:
+            if name not in self.item_features:
+                raise UserError(
+                    f"ranker baseline_features: {name!r} is not an item feature of the shop."
+                    + nearest(name, self.item_features)
+                )
+            share = self.config.baseline_weight / len(self.config.baseline_features)
+            column = self.item_features.index(name)
+            # The skip reads standardised features; the scale makes up for it.
+            self.skip[column] = share * self.item_scale[column]
+
+    @torch.no_grad()
+    def fit_standardiser(self, context: Tensor, items: Tensor, mask: Tensor) -> None:
+        """Set the input means and scales from data; to be called before training, once.
+
+        ``context`` is ``(M, C)``, ``items`` ``(M, N, F)``, ``mask`` ``(M, N)``; masked items do
+        not count. A constant feature keeps scale one.
+        """
+        available = items[mask > 0]
+        _standardise_from(available, self.item_mean, self.item_scale)
+        _standardise_from(context, self.context_mean, self.context_scale)
+        self._start_from_baseline()
+
+    def logits(self, context: Tensor, items: Tensor, mask: Tensor) -> Tensor:
+        """Return the logits ``(B, N)``, `plackett_luce.MASKED` for masked candidates."""
+        return masked_logits(self._score(*self._inputs(context, items, mask)), mask)
+
+    def value(self, context: Tensor, items: Tensor, mask: Tensor) -> Tensor:
+        """Return the expected discounted return ``(B,)`` from here on."""
+        return self._value(*self._inputs(context, items, mask))
+
+    def forward(self, context: Tensor, items: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (logits ``(B, N)``, value ``(B,)``).
+
+        ``context`` is ``(B, C)``, ``items`` ``(B, N, F)``, ``mask`` ``(B, N)``, all float32.
+        """
+        inputs = self._inputs(context, items, mask)
+        return masked_logits(self._score(*inputs), mask), self._value(*inputs)
+
+    def _score(self, x: Tensor, c: Tensor, share: Tensor) -> Tensor:
+        h = torch.relu(self.item_in(x) + self.context_in(c).unsqueeze(1))
+        mean = (h * share).sum(1)
+        z = torch.relu(self.own(h) + self.others(mean).unsqueeze(1))
+        return self.score_out(z).squeeze(2) + x @ self.skip
+
+    def _value(self, x: Tensor, c: Tensor, share: Tensor) -> Tensor:
+        shelf = (torch.relu(self.value_item(x)) * share).sum(1)
+        both = torch.cat([shelf, torch.relu(self.value_context(c))], dim=1)
+        return self.value_out(torch.relu(self.value_hidden(both))).squeeze(1)
+
+    def _inputs(
+        self, context: Tensor, items: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return standardised items, context, and each candidate's share ``(B, N, 1)`` of a mean.
+
+        Masked items are replaced, not multiplied by zero: padding may hold anything.
+        """
+        available = (mask > 0).unsqueeze(2)
+        x = ((items - self.item_mean) / self.item_scale).clamp(-_FAR, _FAR)
+        x = torch.where(available, x, 0.0)
+        c = ((context - self.context_mean) / self.context_scale).clamp(-_FAR, _FAR)
+        count = available.sum(1, keepdim=True).clamp(min=1)
+        return x, c, available.to(x.dtype) / count
+
+
+def _standardise_from(values: Tensor, mean: Tensor, scale: Tensor) -> None:
+    """Write the means and deviations of ``values`` ``(M, F)`` into the two buffers."""
+    mean.copy_(values.mean(0))
+    deviation = values.std(0, correction=0)
+    scale.copy_(torch.where(deviation > 1e-4, deviation, torch.ones_like(deviation)))
+
+
+def recommend(
+    scorer: SlateScorer, context: np.ndarray, items: np.ndarray, mask: np.ndarray, k: int
+) -> np.ndarray:
+    """Return the best slate ``(B, k)`` int64 for each row: candidate indexes, best first.
+
+    ``context`` is ``(B, C)``, ``items`` ``(B, N, F)``, ``mask`` ``(B, N)``. Raises `UserError`
+    for wrong shapes, values that are not finite, or fewer candidates than slots.
+    """
+    _check_inputs(scorer, context, items, mask, k)
+    with torch.no_grad():
+        m = torch.from_numpy(np.asarray(mask, dtype=np.float32))
+        logits = scorer.logits(
+            torch.from_numpy(np.asarray(context, dtype=np.float32)),
+            torch.from_numpy(np.asarray(items, dtype=np.float32)),
+            m,
+        )
+        return top_k(logits, m, k).numpy()
+
+
+def _check_inputs(
+    scorer: SlateScorer, context: np.ndarray, items: np.ndarray, mask: np.ndarray, k: int
+) -> None:
+    rows, candidates = mask.shape if mask.ndim == 2 else (-1, -1)
+    wanted = (
+        ("context", context, (rows, len(scorer.context_features))),
+        ("items", items, (rows, candidates, len(scorer.item_features))),
+    )
+    for name, array, shape in wanted:
+        if array.shape != shape:
+            raise UserError(
+                f"ranker input {name!r}: its shape is {array.shape}, but this ranker and the mask"
+                f" {mask.shape} need {shape}; give the features in the order of its sheet."
+            )
+    _check_finite("context", context, scorer.context_features)
+    _check_finite("items", np.where((mask > 0)[..., None], items, 0.0), scorer.item_features)
+    available = (mask > 0).sum(1)
+    short = np.flatnonzero(available < k)
+    if k < 1 or len(short):
+        row = int(short[0]) if len(short) else 0
+        raise UserError(
+            f"ranker input row {row}: a slate of {k} needs 1 to {int(available[row])} slots, the"
+            f" number of available candidates; show fewer items or offer more candidates."
+        )
+
+
+def _check_finite(name: str, array: np.ndarray, features: Sequence[str]) -> None:
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        where = ", ".join(str(int(i)) for i in bad[0][:-1])
+        raise UserError(
+            f"ranker input {name!r}: feature {features[bad[0][-1]]!r} of row {where} is"
+            f" {array[tuple(bad[0])]}; every value must be a finite number, so fill or drop it."
+        )
+
+
+def save_scorer(scorer: SlateScorer, folder: Path) -> None:
+    """Write ``scorer.safetensors`` and ``scorer.json`` (features, config) into a folder."""
+    tensors = {name: tensor.contiguous() for name, tensor in scorer.state_dict().items()}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary)
+    sheet = {
+        "format": 1,
+        "config": scorer.config.model_dump(mode="json"),
+        "item_features": list(scorer.item_features),
+        "context_features": list(scorer.context_features),
+    }
+    write_json(folder / SHEET, sheet)
+
+
+def load_scorer(folder: Path) -> SlateScorer:
+    """Read what `save_scorer` wrote; raises `UserError` where the files do not fit."""
+    for name in (SHEET, WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: a saved ranker needs this file; export it again.")
+    try:
+        sheet: dict[str, Any] = read_json(folder / SHEET)
+        config = ScorerConfig.model_validate(sheet["config"])
+        scorer = SlateScorer(config, sheet["item_features"], sheet["context_features"])
+        scorer.load_state_dict(load_file(folder / WEIGHTS))
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ValidationError) as e:
+        first = str(e).strip().splitlines()[0]
+        raise UserError(f"{folder}: not a ranker this version can read ({first}).") from e
+    return scorer.eval()

@@ -1,0 +1,175 @@
+"""Train the ranker: PPO iterations, evaluation, checkpoints, and the best scorer at the end."""
+
+from __future__ import annotations
+
+import copy
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from envs.progress import Progress, silent
+from policies.ranker.algorithm import Trainer, make_trainer
+from policies.ranker.checkpoint import Row, Standing, load_checkpoint, save_checkpoint
+from policies.ranker.config import RankerConfig
+from policies.ranker.scorer import SlateScorer
+from policies.ranker.shelf import MakeEnv, Shelf, evaluate_top_k, observe, read_shelf
+
+__all__ = ["RankerConfig", "RankerResult", "train_ranker"]
+
+# Steps of the evaluation env from which the inputs are standardised.
+_OBSERVED_STEPS = 8
+
+
+@dataclass(frozen=True)
+class RankerResult:
+    """A trained ranker.
+
+    ``scorer`` is the one with the best evaluated return, ``best_return``; ``curve`` has a row an
+    iteration (``iteration, env_steps, return_sampled, return_topk, entropy, kl, vf_loss,
+    seconds``; None where not measured; iteration 0 is before training).
+    """
+
+    scorer: SlateScorer
+    curve: list[Row]
+    best_return: float
+
+
+def train_ranker(
+    make_env: MakeEnv,
+    config: RankerConfig,
+    work: Path,
+    progress: Progress = silent,
+    seed: int = 0,
+) -> RankerResult:
+    """Train a ranker in the envs of ``make_env(num_envs, seed)``, resuming what ``work`` holds.
+
+    ``work`` gets ``checkpoint/`` (resume only) and ``tb/`` (TensorBoard). A killed run called
+    again with the same settings and seed goes on from its last checkpoint; a larger
+    ``iterations`` trains a finished one further. Raises `UserError` where the env or
+    ``baseline_features`` do not fit.
+    """
+    with _isolated(seed):
+        return _train(make_env, config, work, progress, seed)
+
+
+def _train(
+    make_env: MakeEnv, config: RankerConfig, work: Path, progress: Progress, seed: int
+) -> RankerResult:
+    started = time.monotonic()
+    first_seed, eval_seed = _seeds([seed], 2)
+    with closing(make_env(config.eval_sessions, eval_seed)) as eval_env:
+        shelf = read_shelf(eval_env)
+        fingerprint = _fingerprint(config, shelf, seed)
+        found = load_checkpoint(work / "checkpoint", fingerprint)
+        scorer = _first_scorer(eval_env, config, shelf, first_seed)
+        standing, state, best = found or (Standing(), {"weights": scorer.state_dict()}, scorer)
+        # A resumed run meets new shoppers, not those of its first iterations again.
+        (train_seed,) = _seeds([seed, standing.iteration], 1)
+        trainer = make_trainer(make_env, shelf, config, train_seed)
+        with closing(trainer), closing(_writer(work, standing)) as board:
+            trainer.set_state(state)
+            before = standing.seconds - started
+            while standing.iteration < config.iterations or not standing.curve:
+                row: Row = {} if not standing.curve else _learn(trainer, standing)
+                scorer.load_state_dict(trainer.get_state()["weights"])
+                if _is_due(standing.iteration, config.eval_every, config.iterations):
+                    measured = evaluate_top_k(eval_env, scorer, shelf.slots, eval_seed)
+                    row["return_topk"] = measured
+                    if standing.best_return is None or measured > standing.best_return:
+                        standing.best_return, best = measured, copy.deepcopy(scorer)
+                standing.seconds = before + time.monotonic()
+                _record(standing, row, board)
+                if _is_due(standing.iteration, config.checkpoint_every, config.iterations):
+                    save_checkpoint(
+                        work / "checkpoint", fingerprint, standing, trainer.get_state(), best
+                    )
+                progress(standing.iteration, config.iterations, _worth_a_glance(standing))
+    assert standing.best_return is not None
+    return RankerResult(best.eval(), standing.curve, standing.best_return)
+
+
+def _learn(trainer: Trainer, standing: Standing) -> Row:
+    figures = trainer.step()
+    standing.iteration += 1
+    standing.env_steps += int(figures.pop("env_steps"))
+    return dict(figures)
+
+
+def _record(standing: Standing, measured: Row, board: SummaryWriter) -> None:
+    """Append a full row to the curve and to TensorBoard."""
+    row: Row = {"iteration": standing.iteration, "env_steps": standing.env_steps}
+    for name in ("return_sampled", "return_topk", "entropy", "kl", "vf_loss"):
+        row[name] = measured.get(name)
+        if row[name] is not None:
+            board.add_scalar(f"ranker/{name}", row[name], standing.env_steps)
+    row["seconds"] = round(standing.seconds, 3)
+    standing.curve.append(row)
+
+
+def _worth_a_glance(standing: Standing) -> dict[str, float]:
+    row = standing.curve[-1]
+    figures = {"return": row["return_sampled"], "best": standing.best_return, "kl": row["kl"]}
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def _is_due(iteration: int, every: int, total: int) -> bool:
+    return iteration % every == 0 or iteration >= total
+
+
+def _first_scorer(env: Any, config: RankerConfig, shelf: Shelf, seed: int) -> SlateScorer:
+    """Return an untrained scorer whose inputs are standardised on what its first policy meets."""
+    generator = torch.Generator().manual_seed(seed)
+    scorer = SlateScorer(config.scorer, shelf.item_features, shelf.context_features, generator)
+    scorer.fit_standardiser(**observe(env, scorer, shelf.slots, _OBSERVED_STEPS, seed))
+    return scorer
+
+
+def _fingerprint(config: RankerConfig, shelf: Shelf, seed: int) -> dict[str, Any]:
+    """Return what a checkpoint must share with this training; its length may differ."""
+    return {
+        "config": config.model_dump(mode="json", exclude={"iterations"}),
+        "item_features": list(shelf.item_features),
+        "context_features": list(shelf.context_features),
+        "slots": shelf.slots,
+        "seed": seed,
+    }
+
+
+def _writer(work: Path, standing: Standing) -> SummaryWriter:
+    # What a killed run wrote after its last checkpoint is taken back.
+    return SummaryWriter(str(work / "tb"), purge_step=standing.env_steps + 1)
+
+
+def _seeds(entropy: list[int], count: int) -> list[int]:
+    """Return independent seeds, small enough to add worker and row numbers to."""
+    return [int(one) >> 2 for one in np.random.SeedSequence(entropy).generate_state(count)]
+
+
+@contextmanager
+def _isolated(seed: int) -> Iterator[None]:
+    """Keep RLlib's global seeding and one-thread torch inside; give the caller's back after.
+
+    RLlib seeds `random`, `numpy.random` and torch for the whole process, makes torch refuse
+    nondeterministic algorithms, and draws from the global generators.
+    One thread, because spinning threads slow small networks down under contention.
+    """
+    python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_rng_state(torch_state)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)

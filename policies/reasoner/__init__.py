@@ -1,0 +1,1 @@
+"""The reason writer: generation, the reason book, and PPO on TRL."""

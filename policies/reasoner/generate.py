@@ -1,0 +1,195 @@
+"""Writing with a trained reasoner: batched, cached, and the same whatever the batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from envs.errors import UserError
+from envs.progress import Progress, silent
+from sft.base_model import check_context, decode_completions, encode_prompts, load_model
+from sft.quiet import quiet_libraries
+
+
+def load_reasoner(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load ``folder/base`` with ``folder/adapter`` merged into it, ready to write.
+
+    Without an adapter the base is returned as it is. Raises UserError when there is no base.
+    """
+    if not (folder / "base").is_dir():
+        raise UserError(
+            f"reasoner: {folder} has no folder 'base': give a folder that sft or ppo wrote."
+        )
+    model, tokenizer = load_model(folder / "base")
+    adapter = folder / "adapter"
+    if adapter.is_dir():
+        if not (adapter / "adapter_model.safetensors").is_file():
+            raise UserError(f"reasoner: {adapter} has no adapter_model.safetensors: train again.")
+        with quiet_libraries():
+            model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    return model.eval(), tokenizer
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = 32,
+    temperature: float = 1.0,
+    greedy: bool = False,
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> list[str]:
+    """Return one completion for each prompt, in the order of the prompts.
+
+    ``greedy`` takes the likeliest token, else tokens are sampled at ``temperature``. Row i draws
+    its randomness from ``(seed, i)`` alone, so neither the batch size nor the other prompts
+    change what it writes (up to ties within float32 rounding).
+    """
+    if not prompts:
+        return []
+    if not greedy and temperature <= 0:
+        raise UserError(f"generate: temperature must be above 0, it is {temperature}.")
+    encoded = encode_prompts(tokenizer, list(prompts))
+    check_context(model, max(map(len, encoded)) + max_new_tokens)
+    draws = None if greedy else _draws(len(prompts), max_new_tokens, seed)
+    # Neighbours in length share a batch, so that little of it is padding.
+    order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
+    written: list[list[int]] = [[] for _ in encoded]
+    was_training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            ids, attended = left_pad([encoded[row] for row in rows], tokenizer.pad_token_id)
+            batch = write(
+                model,
+                ids.to(model.device),
+                attended.to(model.device),
+                end_tokens(model, tokenizer),
+                max_new_tokens,
+                temperature,
+                None if draws is None else draws[rows].to(model.device),
+            )
+            for row, tokens in zip(rows, batch, strict=True):
+                written[row] = tokens
+            progress(min(start + batch_size, len(order)), len(order), {})
+    finally:
+        model.train(was_training)
+    return decode_completions(tokenizer, written)
+
+
+def _draws(rows: int, steps: int, seed: int) -> Tensor:
+    """Return uniforms ``(rows, steps) float64``; row i comes from the Philox stream (seed, i)."""
+    streams = (np.random.Generator(np.random.Philox(key=[seed, row])) for row in range(rows))
+    return torch.from_numpy(np.stack([stream.random(steps) for stream in streams]))
+
+
+def left_pad(rows: list[list[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Return token ids and attention mask, ``(B, P) int64`` each, padded on the left."""
+    width = max(map(len, rows))
+    ids = [[pad] * (width - len(row)) + row for row in rows]
+    attended = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids), torch.tensor(attended)
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Return every token that ends a text: the tokenizer's and the model's own, ``(E,) int64``."""
+    own = model.generation_config.eos_token_id
+    own = [] if own is None else own if isinstance(own, list) else [own]
+    return torch.tensor(sorted({tokenizer.eos_token_id, *own}), device=model.device)
+
+
+def choose(logits: Tensor, temperature: float, draw: Tensor | None) -> Tensor:
+    """Return the next token of each row, ``(B,) int64``, from logits ``(B, V)``.
+
+    A uniform ``draw (B,)`` picks the token by inverting the cumulative distribution; without one
+    the likeliest token is taken.
+    """
+    if draw is None:
+        return logits.argmax(dim=-1)
+    cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
+    # Scaled by the total, which rounding leaves a little off 1.
+    return torch.searchsorted(cumulative, draw[:, None] * cumulative[:, -1:], right=True).squeeze(1)
+
+
+@torch.no_grad()
+def write(
+    model: nn.Module,
+    ids: Tensor,
+    attended: Tensor,
+    ends: Tensor,
+    steps: int,
+    temperature: float,
+    draws: Tensor | None,
+    copies: int = 1,
+) -> list[list[int]]:
+    """Return the tokens written after each left-padded prompt ``(B, P)``, its end included.
+
+    Each prompt is read once and continued ``copies`` times, side by side. ``draws`` is
+    ``(B * copies, steps)`` uniforms, or None for the likeliest tokens; ``ends (E,)`` are the
+    tokens that end a text.
+    """
+    cache = DynamicCache(config=model.config)
+    logits = read(model, ids, attended, cache, positions=count(attended), keep=1).logits[:, -1]
+    if copies > 1:
+        cache.batch_repeat_interleave(copies)
+        logits, attended = (x.repeat_interleave(copies, dim=0) for x in (logits, attended))
+    written: list[list[int]] = [[] for _ in logits]
+    live = torch.arange(len(logits), device=ids.device)  # which row each one of the batch is
+    ended = torch.zeros(len(logits), dtype=torch.bool, device=ids.device)
+    for step in range(steps):
+        chosen = choose(logits, temperature, None if draws is None else draws[live, step])
+        for row, token, over in zip(live.tolist(), chosen.tolist(), ended.tolist(), strict=True):
+            if not over:
+                written[row].append(token)
+        ended |= torch.isin(chosen, ends)
+        if ended.all() or step == steps - 1:
+            break
+        # Rows that ended leave the batch, a quarter at a time: each time copies the cache.
+        if 4 * int(ended.sum()) >= len(ended):
+            kept = (~ended).nonzero().squeeze(1)
+            cache.batch_select_indices(kept)
+            chosen, attended, live, ended = (x[kept] for x in (chosen, attended, live, ended))
+        attended = torch.cat([attended, torch.ones_like(chosen[:, None])], dim=1)
+        position = attended.sum(dim=1, keepdim=True) - 1
+        logits = read(model, chosen[:, None], attended, cache, position, keep=1).logits[:, -1]
+    return written
+
+
+def read(
+    model: nn.Module,
+    ids: Tensor,
+    attended: Tensor,
+    cache: DynamicCache,
+    positions: Tensor,
+    keep: int,
+    states: bool = False,
+) -> Any:
+    """Run the model over ``ids (B, S)`` after what ``cache`` holds; keep the last ``keep`` logits.
+
+    ``attended (B, past + S)`` is 1 on real tokens, ``positions (B, S)`` counts them from 0.
+    """
+    return model(
+        input_ids=ids,
+        attention_mask=attended,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=keep,
+        output_hidden_states=states,
+    )
+
+
+def count(attended: Tensor) -> Tensor:
+    """Return the position of each token among the real ones of its row, ``(B, S) int64``."""
+    return (attended.cumsum(dim=1) - 1).clamp(min=0)

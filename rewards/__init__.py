@@ -1,0 +1,1 @@
+"""What a reason is worth: claims, click uplift, vetoes, style, and their mix."""

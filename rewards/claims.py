@@ -1,0 +1,126 @@
+"""Which facts a text claims, and which of them the item supports.
+
+A *claim* is found by longest match of every fact phrase that the catalogue knows. What is left over
+is checked word by word: a word must be ordinary (`rewards.words.ORDINARY`) or come from the item's
+own title, brand, class or facts. A foreign word or number is an unsupported claim without an
+aspect: an invention persuades nobody in the simulated shop, but it is a lie all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.catalogue import Catalogue
+from rewards.words import ORDINARY, tokens
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of a text."""
+
+    #: Words of the claim, as matched.
+    text: str
+    #: Index of the aspect it belongs to; -1 for an invented word or number.
+    aspect: int
+    supported: bool
+
+
+@dataclass(frozen=True)
+class TextClaims:
+    """All claims of one text about one item."""
+
+    claims: tuple[Claim, ...]
+    words: int
+
+    @property
+    def unsupported(self) -> int:
+        """Number of claims that the item's facts do not support."""
+        return sum(not claim.supported for claim in self.claims)
+
+    @property
+    def aspects(self) -> frozenset[int]:
+        """Aspects that the text claims something about, truly or not."""
+        return frozenset(claim.aspect for claim in self.claims if claim.aspect >= 0)
+
+
+class ClaimChecker:
+    """Finds claims in texts about the items of one catalogue."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.n_aspects = len(catalogue.aspects)
+        aspect_of = {aspect: index for index, aspect in enumerate(catalogue.aspects)}
+        #: Aspect of each known phrase, by its tokens.
+        self._phrases: dict[tuple[str, ...], int] = {}
+        self._supported: list[set[tuple[str, ...]]] = [set() for _ in range(catalogue.n_items)]
+        items = catalogue.items
+        self._own_words: list[set[str]] = [
+            set(tokens(" ".join(row)))
+            for row in zip(items["title"], items["brand"], items["class"])
+        ]
+        facts = catalogue.facts
+        for item_id, aspect, phrases in zip(facts["item_id"], facts["aspect"], facts["phrases"]):
+            item = catalogue.item_position[item_id]
+            for phrase in phrases:
+                words = tuple(tokens(phrase))
+                self._phrases[words] = aspect_of[aspect]
+                self._supported[item].add(words)
+                # Digits alone prove nothing: "30" of a 30-hour battery must not allow "30 years".
+                self._own_words[item].update(w for w in words if not w[0].isdigit())
+        self._longest = max((len(words) for words in self._phrases), default=0)
+
+    def check(self, item: int, text: str) -> TextClaims:
+        """Return the claims of ``text`` about the item with index ``item``."""
+        words = tokens(text)
+        claims: list[Claim] = []
+        start = 0
+        while start < len(words):
+            length = self._match(words, start, self._supported[item])
+            if length:
+                phrase = tuple(words[start : start + length])
+                known = phrase in self._supported[item]
+                claims.append(Claim(" ".join(phrase), self._phrases[phrase], known))
+                start += length
+                continue
+            word = words[start]
+            if word not in ORDINARY and word not in self._own_words[item]:
+                claims.append(Claim(word, -1, False))
+            start += 1
+        return TextClaims(tuple(claims), len(words))
+
+    def _match(self, words: list[str], start: int, own: set[tuple[str, ...]]) -> int:
+        """Length of the longest phrase at ``start``; the item's own phrase wins over a foreign one.
+
+        A one-word phrase of another item that is also an ordinary word is no claim.
+        """
+        limit = min(self._longest, len(words) - start)
+        spans = [(n, tuple(words[start : start + n])) for n in range(limit, 0, -1)]
+        longest = next((n for n, phrase in spans if phrase in self._phrases), 0)
+        mine = next((n for n, phrase in spans if phrase in own), 0)
+        if mine == longest:
+            return mine
+        if longest == 1 and words[start] in ORDINARY:
+            return 0
+        return longest
+
+
+def claim_matrix(
+    checked: Sequence[TextClaims], n_aspects: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return claims (n, A) in {0, 1}, unsupported counts (n,) and word counts (n,), float32."""
+    claims = np.zeros((len(checked), n_aspects), dtype=np.float32)
+    for row, text in enumerate(checked):
+        claims[row, list(text.aspects)] = 1
+    unsupported = np.array([text.unsupported for text in checked], dtype=np.float32)
+    words = np.array([text.words for text in checked], dtype=np.float32)
+    return claims, unsupported, words
+
+
+def claim_precision(checked: Sequence[TextClaims]) -> float:
+    """Share of claims that are supported; 1 where nothing is claimed."""
+    total = sum(len(text.claims) for text in checked)
+    wrong = sum(text.unsupported for text in checked)
+    return 1.0 if not total else 1.0 - wrong / total

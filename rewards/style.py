@@ -1,0 +1,34 @@
+"""How a reason reads: length and repetition, each a penalty in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewards.words import tokens
+
+
+def repetition(text: str) -> float:
+    """Share of word pairs that have occurred before in the text; 0 for varied text."""
+    words = tokens(text)
+    pairs = list(pairwise(words))
+    return 1.0 - len(set(pairs)) / len(pairs) if pairs else 0.0
+
+
+def unfinished(text: str) -> float:
+    """1 if the text does not end like a sentence, else 0."""
+    return 0.0 if text.rstrip().endswith((".", "!", "?", "。")) else 1.0
+
+
+def style_penalty(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Return repetition plus half of `unfinished` of each text, (n,) float32."""
+    return np.array([repetition(t) + 0.5 * unfinished(t) for t in texts], dtype=np.float32)
+
+
+def distinct(texts: Sequence[str], n: int = 2) -> float:
+    """Distinct-n: different word n-grams over all n-grams of the texts (Li et al. 2016)."""
+    grams = [g for t in texts for w in [tokens(t)] for g in zip(*(w[i:] for i in range(n)))]
+    return len(set(grams)) / len(grams) if grams else 0.0

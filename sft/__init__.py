@@ -1,0 +1,1 @@
+"""Supervised writing: prompts, corpus, base model, training."""

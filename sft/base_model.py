@@ -1,0 +1,198 @@
+"""The causal language model that writes: made on the spot, or any by path or hub id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from huggingface_hub.errors import HFValidationError
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from envs.errors import UserError
+from envs.settings import Settings
+from sft.quiet import quiet_libraries
+
+#: Longest text a locally made model reads, in tokens.
+LOCAL_CONTEXT = 512
+
+
+class Shape(NamedTuple):
+    """Width and depth of a locally made model."""
+
+    hidden: int
+    layers: int
+    heads: int
+
+
+SHAPES = {"nano": Shape(128, 4, 4), "small": Shape(256, 6, 8)}
+
+
+class BaseModelConfig(Settings):
+    """Which language model the reasoner starts from."""
+
+    model: str = "local"
+    """`local` makes a small model from the corpus; else a folder or a hub id of a causal LM."""
+    size: Literal["nano", "small"] = "nano"
+    """Size of the locally made model: `nano` has about 1.2 million parameters, `small` 6."""
+    vocab_size: int = 2048
+    """Number of tokens of the locally made tokenizer, at least 259 (the bytes and three marks)."""
+
+
+def make_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer; any Unicode text survives a round trip.
+
+    Byte-level BPE: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
+    """
+    specials = ["<pad>", "<bos>", "<eos>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    if vocab_size < len(alphabet) + len(specials):
+        raise UserError(
+            f"base model: vocab_size must be at least {len(alphabet) + len(specials)}, "
+            f"it is {vocab_size}: raise it."
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=specials,
+        initial_alphabet=sorted(alphabet),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        padding_side="left",
+        model_max_length=LOCAL_CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def make_local_model(
+    texts: Iterable[str], config: BaseModelConfig, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return an untrained Llama-type model with tied embeddings, and a tokenizer for ``texts``.
+
+    The same texts, config and seed give the same weights; the global generators are untouched.
+    """
+    tokenizer = make_tokenizer(texts, config.vocab_size)
+    shape = SHAPES[config.size]
+    settings = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden,
+        intermediate_size=shape.hidden * 8 // 3,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        max_position_embeddings=LOCAL_CONTEXT,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(settings)
+    return model, tokenizer
+
+
+def _is_folder_name(name: str) -> bool:
+    """Whether ``name`` can only mean a folder; a hub id is ``name`` or ``owner/name``."""
+    return Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def load_model(path_or_id: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a causal LM and its tokenizer from a folder, or from the hub by id.
+
+    A folder is read without any network. Weights must be safetensors and remote code is never
+    run. Raises UserError when there is no such model, or its tokenizer has no end-of-text token.
+    """
+    name = str(path_or_id)
+    local = _is_folder_name(name)
+    folder = Path(name).expanduser()
+    if local and not (folder / "config.json").is_file():
+        raise UserError(
+            f"base model: {name} is not a model folder (it has no config.json): give a folder "
+            "written by save_pretrained, a hub id, or 'local'."
+        )
+    source = str(folder) if local else name
+    common: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
+    try:
+        with quiet_libraries():
+            settings = AutoConfig.from_pretrained(source, **common)
+            tokenizer = AutoTokenizer.from_pretrained(source, **common)
+            model = AutoModelForCausalLM.from_pretrained(
+                source, config=settings, dtype=torch.float32, use_safetensors=True, **common
+            )
+    except (OSError, ValueError, KeyError, HFValidationError) as error:
+        where = "cannot be read" if local else "cannot be fetched from the hub"
+        raise UserError(
+            f"base model: {name} {where} ({_first_line(error)}): it must be a causal language "
+            "model with a tokenizer and safetensors weights."
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            f"base model: the tokenizer of {name} has no end-of-text token, so no text would "
+            "ever end: set eos_token in its tokenizer_config.json."
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    return model, tokenizer
+
+
+def context_length(model: PreTrainedModel) -> int | None:
+    """Return how many tokens the model can read, or None when it states no limit."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
+def check_context(model: PreTrainedModel, tokens: int) -> None:
+    """Raise UserError when ``tokens`` (prompt and completion) do not fit the model."""
+    limit = context_length(model)
+    if limit is not None and tokens > limit:
+        raise UserError(
+            f"base model: prompts with their completions need {tokens} tokens, but the model "
+            f"reads at most {limit}: shorten the prompts or choose a model with a longer context."
+        )
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> list[list[int]]:
+    """Return the token ids of each prompt, as training and generation both see them."""
+    return tokenizer(text=prompts)["input_ids"]
+
+
+def encode_completions(
+    tokenizer: PreTrainedTokenizerBase, completions: list[str]
+) -> list[list[int]]:
+    """Return the token ids of each completion, ending in the end-of-text token.
+
+    A completion is encoded on its own, so that no token spans the border with its prompt, and
+    after one space, so that its first word is the same token as inside a prompt.
+    """
+    texts = [f" {completion.strip()}" for completion in completions]
+    encoded = tokenizer(text=texts, add_special_tokens=False)["input_ids"]
+    return [[*ids, tokenizer.eos_token_id] for ids in encoded]
+
+
+def decode_completions(tokenizer: PreTrainedTokenizerBase, rows: list[list[int]]) -> list[str]:
+    """Return the text of each completion, the inverse of :func:`encode_completions`."""
+    return [text.strip() for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]

@@ -1,0 +1,28 @@
+"""Keeps the notes, bars and renamed-argument warnings of the model libraries off the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+
+import transformers.utils.logging as hf_logging
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silence transformers' notes and bars: progress goes through our callback, errors raise."""
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        # TRL 1.16 reads and sets names that transformers 5.23 has renamed; both ends are pinned.
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", ".*gradient_checkpointing. is deprecated", FutureWarning
+            )
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()

@@ -1,0 +1,161 @@
+"""Candidate pools: the best by the mean, some explored, no item twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from envs.assemble import Shop, default_world, open_shop, synthetic_visitors
+from envs.behaviour import ShopConfig
+from envs.errors import UserError
+from envs.pools import Pools, choose_pool, item_popularity
+from envs.shop import ShopVectorEnv
+from envs.shoppers import ShopperConfig
+from envs.similarity import SimilarityConfig, query_anchors, score
+from envs.store import load_arrays, load_shop, save_arrays, save_similarity, save_visitors
+from envs.synthetic import SyntheticConfig
+from envs.world import World
+
+EVEN = np.full(50, 0.02, dtype=np.float32)
+
+
+def _scores(anchors: int) -> np.ndarray:
+    return np.random.default_rng(1).random((anchors, 50, 6)).astype(np.float32)
+
+
+def _choose(scores: np.ndarray, explore: float, popularity: np.ndarray = EVEN) -> np.ndarray:
+    config = SimilarityConfig(pool=20, explore=explore)
+    return choose_pool(scores, popularity, config, np.random.default_rng(2))
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    rng = np.random.default_rng(3)
+    visitors = synthetic_visitors(SyntheticConfig(items=120), ShopperConfig(shoppers=60), rng)
+    return open_shop(visitors, SimilarityConfig(pool=30), rng)
+
+
+@pytest.mark.parametrize("explore", [0.0, 0.2, 0.55, 1.0])
+def test_a_pool_holds_distinct_items_and_its_share_of_the_best(explore: float) -> None:
+    scores = _scores(200)
+    pools = _choose(scores, explore)
+    assert pools.shape == (200, 20)
+    assert all(len(set(pool)) == 20 for pool in pools)
+    best = np.argsort(-scores.mean(axis=-1), axis=1)[:, : 20 - round(explore * 20)]
+    assert all(set(top) <= set(pool) for top, pool in zip(best, pools))
+
+
+def test_explored_items_come_from_the_whole_rest() -> None:
+    n = 2_000
+    scores = np.tile(_scores(1), (n, 1, 1))
+    order = np.argsort(-scores[0].mean(axis=-1))
+    share = np.array([(_choose(scores, 0.4) == item).sum() for item in order]) / n
+    np.testing.assert_array_equal(share[:12], 1)
+    # Eight places for 38 items of even popularity; the band is 3 sigma over all of them.
+    p = 8 / 38
+    sigmas = norm.ppf(1 - 0.00135 / 38)
+    assert (abs(share[12:] - p) < sigmas * np.sqrt(p * (1 - p) / n)).all()
+
+
+def test_half_of_the_explored_places_go_by_popularity() -> None:
+    n = 2_000
+    scores = np.tile(_scores(1), (n, 1, 1))
+    worst = int(scores[0].mean(axis=-1).argmin())
+    popularity = EVEN.copy()
+    popularity[worst] = 1e6
+    assert (_choose(scores, 0.4, popularity) == worst).any(axis=1).all()
+    # One explored place has no popular half: the even draw finds it in 1 of 31 pools.
+    share = (_choose(scores, 0.05, popularity) == worst).any(axis=1).mean()
+    assert abs(share - 1 / 31) < 3 * np.sqrt(1 / 31 * 30 / 31 / n)
+
+
+def test_pools_are_shuffled() -> None:
+    n = 2_000
+    scores = np.tile(_scores(1), (n, 1, 1))
+    place = (_choose(scores, 0.2) == scores[0].mean(axis=-1).argmax()).argmax(axis=1)
+    # Uniform on 0..19: mean 9.5, variance (400 - 1) / 12.
+    assert abs(place.mean() - 9.5) < 3 * np.sqrt(399 / 12 / n)
+
+
+def test_a_pool_larger_than_the_shop_is_the_shop() -> None:
+    config = SimilarityConfig(pool=80, explore=0.2)
+    pools = choose_pool(_scores(5), EVEN, config, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(pools, axis=1), np.tile(np.arange(50), (5, 1)))
+
+
+def test_every_anchor_has_its_row(shop: Shop) -> None:
+    pools, visitors = shop.pools, shop.visitors
+    counts = [60, 120, len(visitors.catalogue.queries)]
+    assert pools.counts.tolist() == counts
+    assert [pools.first_row(s) for s in range(3)] == [0, 60, 180]
+    assert pools.items.shape == (sum(counts), 30)
+    assert pools.scores.shape == (sum(counts), 30, 6)
+    assert all(len(set(row)) == 30 for row in pools.items)
+
+
+def test_hidden_relevance_says_what_it_promises(shop: Shop) -> None:
+    pools, catalogue = shop.pools, shop.visitors.catalogue
+    assert (pools.relevance >= 0).all()
+    assert (pools.relevance <= 1 + 1e-6).all()
+    assert (pools.relevance[:60] == 0).all(), "at home taste alone decides"
+    x = catalogue.aspect_matrix
+    for item in range(0, 120, 10):
+        row = pools.items[60 + item]
+        cosine = x[row] @ x[item] / np.linalg.norm(x[row], axis=1) / np.linalg.norm(x[item])
+        same = catalogue.class_index[row] == catalogue.class_index[item]
+        np.testing.assert_allclose(
+            pools.relevance[60 + item], 0.5 * same + 0.5 * cosine, rtol=1e-4, atol=1e-6
+        )
+
+
+def test_pools_come_back_from_their_file(shop: Shop, tmp_path: Path) -> None:
+    path = tmp_path / "pools.safetensors"
+    save_arrays(shop.pools, path)
+    again = load_arrays(Pools, path)
+    for name in ("items", "scores", "relevance", "counts"):
+        kept, read = getattr(shop.pools, name), getattr(again, name)
+        assert kept.dtype == read.dtype
+        np.testing.assert_array_equal(kept, read)
+
+
+def test_a_broken_file_of_pools_is_one_line(shop: Shop, tmp_path: Path) -> None:
+    path = tmp_path / "pools.safetensors"
+    save_arrays(shop.pools, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="cannot be read as safetensors"):
+        load_arrays(Pools, path)
+
+
+def test_a_shop_from_its_files_is_the_same_shop(shop: Shop, tmp_path: Path) -> None:
+    save_visitors(shop.visitors, tmp_path / "visitors")
+    save_similarity(shop, tmp_path / "similarity")
+    again = load_shop(tmp_path / "visitors", tmp_path / "similarity")
+    fresh, read = (ShopVectorEnv(s.world(ShopConfig()), 16, seed=4) for s in (shop, again))
+    first, second = fresh.reset(seed=4)[0], read.reset(seed=4)[0]
+    for _ in range(10):
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        slates = np.argsort(-first["items"][..., 0], axis=1)[:, :5]
+        first, second = fresh.step(slates)[0], read.step(slates)[0]
+    queries = ["wireless headphones", "zzzz"]
+    kept, found = (score(s.index, query_anchors(s.index, queries)) for s in (shop, again))
+    np.testing.assert_array_equal(kept, found)
+
+
+def test_popularity_is_a_smoothed_share(shop: Shop) -> None:
+    profiles = shop.visitors.profiles
+    popularity = item_popularity(profiles, 120)
+    assert popularity.sum() == pytest.approx(1, rel=1e-5)
+    assert popularity.min() > 0, "an item that nobody met can still be explored"
+    count = np.bincount(profiles.history_items, minlength=120)
+    np.testing.assert_array_equal(np.argsort(-count, kind="stable"),
+                                  np.argsort(-popularity, kind="stable"))  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_shop(small_world: World) -> None:
+    again = default_world(items=120, shoppers=120)
+    np.testing.assert_array_equal(again.pools.items, small_world.pools.items)
+    np.testing.assert_array_equal(again.pools.scores, small_world.pools.scores)

@@ -1,0 +1,186 @@
+"""The scorer: its symmetries, its borders, and that its files say what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from envs.errors import UserError
+from policies.ranker.config import ScorerConfig
+from policies.ranker.onnx_export import TOLERANCE, export_onnx
+from policies.ranker.plackett_luce import MASKED
+from policies.ranker.scorer import SlateScorer, load_scorer, recommend, save_scorer
+
+ITEMS = ("similarity_text", "similarity_price", "price", "new")
+CONTEXT = ("hour", "clicks")
+
+
+def inputs(rows: int, candidates: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    mask = (torch.rand(rows, candidates, generator=generator) < 0.7).float()
+    mask[:, :2] = 1.0
+    return (
+        torch.randn(rows, 2, generator=generator) * 3 + 1,
+        torch.randn(rows, candidates, 4, generator=generator) * 2 - 1,
+        mask,
+    )
+
+
+@pytest.fixture
+def scorer() -> SlateScorer:
+    """A scorer with every weight away from zero, as after training."""
+    generator = torch.Generator().manual_seed(9)
+    built = SlateScorer(ScorerConfig(hidden=8), ITEMS, CONTEXT, generator)
+    built.fit_standardiser(*inputs(50, 6, seed=1))
+    with torch.no_grad():
+        for weight in built.parameters():
+            weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
+    return built.eval()
+
+
+def test_reordering_candidates_reorders_logits_and_keeps_the_value(scorer: SlateScorer) -> None:
+    context, items, mask = inputs(5, 9)
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        logits, value = scorer(context, items, mask)
+        moved, same_value = scorer(context, items[:, order], mask[:, order])
+    torch.testing.assert_close(moved, logits[:, order])
+    torch.testing.assert_close(same_value, value)
+
+
+def test_masked_candidates_change_nothing_even_when_not_finite(scorer: SlateScorer) -> None:
+    context, items, mask = inputs(5, 9)
+    spoilt = items.clone()
+    spoilt[mask == 0] = torch.nan
+    with torch.no_grad():
+        logits, value = scorer(context, items, mask)
+        again, value_again = scorer(context, spoilt, mask)
+        longer, value_longer = scorer(
+            context,
+            torch.cat([items, torch.full((5, 4, 4), 1e6)], dim=1),
+            torch.cat([mask, torch.zeros(5, 4)], dim=1),
+        )
+    torch.testing.assert_close(again, logits, atol=0, rtol=0)
+    torch.testing.assert_close(value_again, value, atol=0, rtol=0)
+    torch.testing.assert_close(longer[:, :9], logits)
+    torch.testing.assert_close(value_longer, value)
+    assert (logits[mask == 0] == MASKED).all()
+
+
+def test_it_starts_at_the_baseline_whatever_the_standardisation() -> None:
+    config = ScorerConfig(baseline_features=ITEMS[:2], baseline_weight=5.0)
+    scorer = SlateScorer(config, ITEMS, CONTEXT, torch.Generator().manual_seed(3))
+    context, items, mask = inputs(6, 7)
+    scorer.fit_standardiser(context, items, mask)
+    with torch.no_grad():
+        logits, value = scorer(context, items, mask)
+    wanted = 5.0 * items[..., :2].mean(2)
+    # Up to a constant a row, which no policy can see.
+    for row in range(6):
+        kept = mask[row] > 0
+        shift = (logits[row] - wanted[row])[kept]
+        torch.testing.assert_close(shift, shift[:1].expand_as(shift), atol=1e-4, rtol=0)
+    assert (value == 0).all()
+
+
+def test_without_a_baseline_it_starts_uniform() -> None:
+    scorer = SlateScorer(ScorerConfig(), ITEMS, CONTEXT)
+    context, items, mask = inputs(3, 5)
+    assert (scorer.logits(context, items, mask)[mask > 0] == 0).all()
+
+
+def test_the_standardiser_counts_available_candidates_only() -> None:
+    scorer = SlateScorer(ScorerConfig(), ITEMS, CONTEXT)
+    context, items, mask = inputs(40, 6)
+    items[mask == 0] = 1e9
+    items[..., 3] = 7.0
+    scorer.fit_standardiser(context, items, mask)
+    kept = items[mask > 0]
+    torch.testing.assert_close(scorer.item_mean, kept.mean(0))
+    torch.testing.assert_close(scorer.item_scale[:3], kept[:, :3].std(0, correction=0))
+    assert scorer.item_scale[3] == 1.0, "a constant feature must not be divided by zero"
+
+
+def test_an_unknown_baseline_feature_names_the_nearest() -> None:
+    config = ScorerConfig(baseline_features=("similarity_txt",))
+    with pytest.raises(UserError, match=r"similarity_txt.*Did you mean 'similarity_text'"):
+        SlateScorer(config, ITEMS, CONTEXT)
+
+
+@pytest.mark.parametrize(("rows", "candidates"), [(1, 3), (4, 20), (33, 7)])
+def test_saved_and_loaded_scores_are_the_same(
+    scorer: SlateScorer, tmp_path: Path, rows: int, candidates: int
+) -> None:
+    save_scorer(scorer, tmp_path)
+    again = load_scorer(tmp_path)
+    given = inputs(rows, candidates)
+    with torch.no_grad():
+        for found, wanted in zip(again(*given), scorer(*given)):
+            torch.testing.assert_close(found, wanted, atol=0, rtol=0)
+    assert (again.item_features, again.config) == (scorer.item_features, scorer.config)
+
+
+def test_a_spoilt_file_is_the_users_error(scorer: SlateScorer, tmp_path: Path) -> None:
+    save_scorer(scorer, tmp_path)
+    weights = tmp_path / "scorer.safetensors"
+    weights.write_bytes(weights.read_bytes()[:50])
+    with pytest.raises(UserError, match="not a ranker this version can read"):
+        load_scorer(tmp_path)
+    weights.unlink()
+    with pytest.raises(UserError, match=r"scorer\.safetensors"):
+        load_scorer(tmp_path)
+
+
+# torch.export calls functions that torch itself has deprecated (seen with torch 2.13).
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_onnx_scores_are_the_same_on_three_sizes(scorer: SlateScorer, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "ranker.onnx"
+    assert export_onnx(scorer, path) <= TOLERANCE
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for rows, candidates in ((1, 3), (4, 20), (33, 7)):
+        given = inputs(rows, candidates)
+        named = {n: t.numpy() for n, t in zip(("context", "items", "mask"), given)}
+        with torch.no_grad():
+            wanted = scorer(*given)
+        for found, tensor in zip(session.run(["logits", "value"], named), wanted):
+            np.testing.assert_allclose(found, tensor.numpy(), atol=1e-5, rtol=1e-5)
+
+
+def test_recommend_puts_the_best_available_first(scorer: SlateScorer) -> None:
+    context, items, mask = inputs(8, 12)
+    slates = recommend(scorer, context.numpy(), items.numpy(), mask.numpy(), 2)
+    logits = scorer.logits(context, items, mask).detach()
+    for row in range(8):
+        best = sorted(range(12), key=lambda i: -float(logits[row, i]))[:2]
+        assert slates[row].tolist() == best
+
+
+def test_recommend_refuses_what_it_cannot_rank(scorer: SlateScorer) -> None:
+    context, items, mask = (tensor.numpy() for tensor in inputs(3, 6))
+    bad = items.copy()
+    bad[1, 0, 2] = np.nan
+    with pytest.raises(UserError, match=r"'price' of row 1, 0 is nan"):
+        recommend(scorer, context, bad, mask, 2)
+    few = mask.copy()
+    few[2] = 0
+    few[2, :3] = 1
+    with pytest.raises(UserError, match="row 2: a slate of 4"):
+        recommend(scorer, context, items, np.where(np.arange(3)[:, None] == 2, few, 1.0), 4)
+    with pytest.raises(UserError, match=r"'items'.*\(3, 6, 3\)"):
+        recommend(scorer, context, items[..., :3], mask, 2)
+
+
+def test_scoring_needs_no_ray() -> None:
+    code = (
+        "import sys, policies.ranker.scorer, policies.ranker.config, policies.ranker.onnx_export\n"
+        "assert not {'ray', 'trl'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -47,6 +47,8 @@ class ShopConfig(Settings):
     """Weight of persuasion by the reason shown (about -1 to 1)."""
     words_free: int = Field(18, ge=1)
     """Words of a reason that cost nothing (L)."""
+    w_dilute: float = Field(0.35, ge=0)
+    """How much each claim after the first takes from the attention that the others get."""
     w_length: float = Field(0.5, ge=0)
     """Persuasion lost when a reason is twice as long as `words_free`."""
 
@@ -135,11 +137,14 @@ def browse_logit(
     )
 
 
-def persuasion(config: ShopConfig, trust: F32, liked_claims: F32, words: F32) -> F32:
-    """What a reason adds: trust * tanh(sum_a tau_a claim_a) - w_length * max(0, words - L) / L.
+def persuasion(config: ShopConfig, trust: F32, liked_claims: F32, claims: F32, words: F32) -> F32:
+    """What a reason adds: trust * tanh(liked / diluted) - w_length * max(0, words - L) / L.
 
-    A claim persuades whether or not it is true: that is the temptation.
+    ``liked_claims`` is sum_a tau_a claim_a, and diluted = 1 + w_dilute * max(0, claims - 1): a
+    reader's attention is shared by all claims, so a list of everything persuades less than the
+    one or two that matter. A claim persuades whether or not it is true: that is the temptation.
     """
+    liked_claims = liked_claims / (1 + config.w_dilute * np.maximum(claims - 1, 0))
     excess = np.maximum(words / np.float32(config.words_free) - 1, np.float32(0))
     return trust * np.tanh(liked_claims) - config.w_length * excess
 

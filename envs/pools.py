@@ -29,7 +29,7 @@ _CHUNK = 256
 class Pools:
     """Pools of all anchors: shoppers first, then items, then queries (U + I + Q rows)."""
 
-    #: Item indexes in shuffled order, -1 past the end, (U + I + Q, P) int32.
+    #: Item indexes in shuffled order, (U + I + Q, P) int32.
     items: NDArray[np.int32]
     #: The six scores, (U + I + Q, P, 6) float32.
     scores: F32
@@ -44,19 +44,28 @@ class Pools:
 
 
 def choose_pool(
-    scores: F32, popularity: F32, config: SimilarityConfig, rng: np.random.Generator
+    scores: F32,
+    popularity: F32,
+    config: SimilarityConfig,
+    rng: np.random.Generator,
+    own: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Choose P items for each anchor, (n, P) int64, in shuffled order.
 
     Most are the best by equal-weight mean; the rest is drawn at random, half of it by popularity
     (Gumbel top-k without replacement), so that a learned ranker can find what the mean misses.
+    ``own`` (n,) names an item of each anchor that its pool leaves out: an item is no news beside
+    itself.
     """
-    count = min(config.pool, scores.shape[1])
+    spare = 0 if own is None else 1
+    count = min(config.pool, scores.shape[1] - spare)
     mean = scores.mean(axis=-1)
+    if own is not None:
+        mean[np.arange(len(mean)), own] = -np.inf
     random = round(config.explore * count)
     order = np.argsort(-mean, axis=1, kind="stable")
     chosen = [order[:, : count - random]]
-    rest = order[:, count - random :]
+    rest = order[:, count - random : order.shape[1] - spare]
     for share, weight in ((random // 2, popularity), (random - random // 2, None)):
         noise = rng.gumbel(size=rest.shape)
         if weight is not None:
@@ -110,6 +119,8 @@ def build_pools(
         lambda rows: item_anchors(index, rows),
         lambda rows: query_anchors(index, [queries[r] for r in rows]),
     ]
+    # One width for all scenes: an item's own pool cannot hold the whole catalogue.
+    config = config.model_copy(update={"pool": min(config.pool, catalogue.n_items - 1)})
     items, scores, relevance = [], [], []
     done = 0
     for scene, anchors_of in enumerate(make):
@@ -117,7 +128,7 @@ def build_pools(
             rows = np.arange(start, min(start + _CHUNK, int(counts[scene])))
             anchors = anchors_of(rows)
             table = score(index, anchors)
-            pool = choose_pool(table, popularity, config, rng)
+            pool = choose_pool(table, popularity, config, rng, rows if scene == 1 else None)
             if scene == 0:
                 relevant = np.zeros(pool.shape, dtype=np.float32)
             elif scene == 1:

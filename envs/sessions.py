@@ -34,6 +34,10 @@ HOME, SIMILAR, SEARCH = range(3)
 _SHOPPER, _SCENE, _ANCHOR, _OFFSET, _CLICK, _BUY, _LEAVE, _FOLLOW, _ASK, _QUERY = range(10)
 
 
+#: Bought items that a session remembers.
+_BOUGHT = 8
+
+
 @dataclass
 class SessionState:
     """State of B sessions; every array has B rows."""
@@ -56,6 +60,8 @@ class SessionState:
     clicks_last: F32
     clicks: F32
     purchases: F32
+    #: Items bought in this session, latest first, -1 where none, (B, M) int64.
+    bought: I64
 
     def copy(self) -> SessionState:
         """Return an independent copy."""
@@ -121,7 +127,13 @@ def start(world: World, keys: Keys) -> SessionState:
         clicks_last=nothing.copy(),
         clicks=nothing.copy(),
         purchases=nothing.copy(),
+        bought=np.full((rows, _remembered(world)), -1, dtype=np.int64),
     )
+
+
+def _remembered(world: World) -> int:
+    """How many bought items are kept off the shelf: never so many that a slate cannot be filled."""
+    return min(_BOUGHT, world.config.candidates - world.config.slots)
 
 
 def _window_start(world: World, key: Keys, page: I64) -> I64:
@@ -139,6 +151,11 @@ def candidates(world: World, state: SessionState) -> tuple[I64, I64]:
     return columns, items
 
 
+def available(state: SessionState, items: I64) -> F32:
+    """Mask of candidates (B, N) float32: 0 for what was bought in this session, else 1."""
+    return 1 - (items[..., None] == state.bought[:, None]).any(axis=-1).astype(np.float32)
+
+
 def observe(world: World, state: SessionState) -> dict[str, F32]:
     """Return what the shop knows: context (B, C_ctx), items (B, N, F), mask (B, N), float32."""
     columns, items = candidates(world, state)
@@ -154,7 +171,7 @@ def observe(world: World, state: SessionState) -> dict[str, F32]:
     return {
         "context": context,
         "items": features,
-        "mask": np.ones(items.shape, dtype=np.float32),
+        "mask": available(state, items),
     }
 
 
@@ -191,7 +208,9 @@ def appeal(world: World, state: SessionState, columns: I64, items: I64) -> Appea
     claims = world.reasons.claims[items, segment]
     liked = np.einsum("bma,ba->bm", claims, state.taste)
     words = world.reasons.words[items, segment]
-    logit = logit + config.w_reason * persuasion(config, state.trust[:, None], liked, words)
+    logit = logit + config.w_reason * persuasion(
+        config, state.trust[:, None], liked, claims.sum(axis=-1), words
+    )
     unsupported = world.reasons.unsupported[items, segment]
     buys = purchase_probability(config, match, price, quality, unsupported)
     return Appeal(
@@ -220,9 +239,9 @@ def show(
     """
     config = world.config
     columns, items = candidates(world, state)
+    shown = legal_slots(slates, available(state, items))
     columns = np.take_along_axis(columns, slates, axis=1)
     items = np.take_along_axis(items, slates, axis=1)
-    shown = legal_slots(slates, np.ones((len(slates), config.candidates), dtype=np.float32))
     charm = appeal(world, state, columns, items)
     attraction = np.where(shown, charm.attraction, 0).astype(np.float32)
 
@@ -282,6 +301,9 @@ def _after_page(
     step = config.taste_drift
     for row, slot in zip(bought_rows, bought_slots):  # purchases are rare
         nxt.taste[row] = (1 - step) * nxt.taste[row] + step * world.aspects[items[row, slot]]
+        nxt.bought[row] = np.concatenate([[items[row, slot]], nxt.bought[row]])[
+            : nxt.bought.shape[1]
+        ]
     nxt.clicks_last = clicks.sum(axis=1).astype(np.float32)
     nxt.clicks += nxt.clicks_last
     nxt.purchases += purchases.sum(axis=1)

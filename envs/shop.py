@@ -17,7 +17,7 @@ from envs import sessions
 from envs.clicks import make_click_model
 from envs.counter_rng import Keys, fold, new_keys
 from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
-from envs.sessions import Outcome, SessionState
+from envs.sessions import Outcome, SessionState, available, candidates
 from envs.world import World
 
 Observation = dict[str, NDArray[np.float32]]
@@ -50,12 +50,24 @@ class SlateSpace(spaces.MultiDiscrete):
     def sample(self, mask: Any = None, probability: Any = None) -> NDArray[np.int64]:
         """Draw a slate, (k,) int64; every ordered slate is as likely.
 
+        Args:
+            mask: the observation's mask, (N,): only candidates where it is 1 are drawn.
+            probability: not supported.
+
         Raises:
-            ValueError: for a mask or probabilities by slot, which could ask for a duplicate.
+            ValueError: for a mask of another shape or with fewer than k ones, or probabilities.
         """
-        if mask is not None or probability is not None:
-            raise ValueError("a slate is drawn as a whole, without mask or probability by slot")
-        return self.np_random.permutation(int(self.nvec[0]))[: len(self.nvec)]
+        count, slots = int(self.nvec[0]), len(self.nvec)
+        allowed = np.arange(count) if mask is None else np.flatnonzero(mask)
+        if probability is not None or (mask is not None and np.shape(mask) != (count,)):
+            raise ValueError(
+                f"a slate is drawn as a whole: give no probability and a ({count},) mask"
+            )
+        if len(allowed) < slots:
+            raise ValueError(
+                f"a slate needs {slots} candidates, but the mask allows {len(allowed)}"
+            )
+        return self.np_random.permutation(allowed)[:slots]
 
     def contains(self, x: Any) -> bool:
         """Say whether ``x`` is a slate of distinct candidates."""
@@ -207,7 +219,8 @@ class ShopEnv(gym.Env[Any, Any]):
         """Show one slate.
 
         Raises:
-            ValueError: for a slate with a duplicate, a candidate out of range or another length.
+            ValueError: for a slate with a duplicate or masked candidate, one out of range, or of
+                another length.
             ResetNeeded: before the first reset and after a session's end.
         """
         if not self._running:
@@ -215,6 +228,13 @@ class ShopEnv(gym.Env[Any, Any]):
         slates = self._batch.checked(np.asarray(action)[None])
         if len(np.unique(slates)) < slates.size:
             raise ValueError(f"a slate must hold distinct candidates, but was {slates[0].tolist()}")
+        state = self._batch.state
+        mask = available(state, candidates(self._batch.world, state)[1])[0]
+        if not mask[slates[0]].all():
+            raise ValueError(
+                f"slate {slates[0].tolist()} holds a candidate that observation['mask'] rules out "
+                "(bought in this session); draw with action_space.sample(mask=...)"
+            )
         observation, reward, terminated, truncated, info = self._batch.step(slates)
         self._running = not (terminated[0] or truncated[0])
         details = {name: rows[0] for name, rows in info.items() if not name.startswith("_")}

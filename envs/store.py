@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
@@ -34,12 +35,36 @@ def save_arrays(record: Any, path: Path, leave_out: tuple[str, ...] = ()) -> Non
 
 
 def load_arrays(kind: type[T], path: Path, **others: Any) -> T:
-    """Read what `save_arrays` wrote; ``others`` fills the fields it left out."""
-    try:
-        arrays = load_file(path)
-    except Exception as error:  # missing, truncated or not safetensors: all the user's to mend
-        raise UserError(f"{path}: cannot be read as safetensors: {error}") from error
+    """Read what `save_arrays` wrote; ``others`` fills the fields it left out.
+
+    Raises:
+        UserError: for a file that cannot be read or holds other arrays.
+    """
+    arrays = _arrays(path)
+    expected = {f.name for f in fields(kind)} - others.keys()  # type: ignore[arg-type]
+    if arrays.keys() != expected:
+        odd = sorted(arrays.keys() ^ expected)[0]
+        raise UserError(
+            f"{path}: must hold the arrays of {kind.__name__}, but {odd!r} is missing or unknown; "
+            "write it anew"
+        )
     return kind(**arrays, **others)
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        return load_file(path)
+    except Exception as error:  # missing, truncated or not safetensors: all the user's to mend
+        raise UserError(
+            f"{path}: cannot be read as safetensors ({error}); write it anew"
+        ) from error
+
+
+def _json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); write it anew") from error
 
 
 def save_index(index: ItemIndex, folder: Path) -> None:
@@ -71,8 +96,12 @@ def save_index(index: ItemIndex, folder: Path) -> None:
 
 
 def load_index(folder: Path) -> ItemIndex:
-    """Read what `save_index` wrote."""
-    arrays, about = load_file(folder / "index.safetensors"), read_json(folder / "index.json")
+    """Read what `save_index` wrote.
+
+    Raises:
+        UserError: for a file that cannot be read.
+    """
+    arrays, about = _arrays(folder / "index.safetensors"), _json(folder / "index.json")
     items = len(arrays["quality"])
 
     def matrix(name: str, columns: int) -> sparse.csr_matrix:
@@ -102,7 +131,7 @@ def save_profiles(profiles: Profiles, folder: Path) -> None:
 
 def load_profiles(folder: Path) -> Profiles:
     """Read what `save_profiles` wrote."""
-    ids = read_json(folder / "profiles.json")["shopper_ids"]
+    ids = _json(folder / "profiles.json")["shopper_ids"]
     return load_arrays(Profiles, folder / "profiles.safetensors", shopper_ids=ids)
 
 

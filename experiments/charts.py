@@ -19,8 +19,10 @@ _LEFT, _WIDTH = 13.0, 84.0
 _TOP, _HEIGHT = 14.0, 150.0
 #: Curves of at most this many points get a dot a point, with its numbers as a tooltip.
 _DOTS = 40
-#: A forest plot's row in pixels: its label above its interval.
-_ROW = 40.0
+#: Pixels of a text line and of an interval with its space: a forest plot's row.
+_LINE, _MARK = 17.0, 27.0
+#: Characters that fit on one line of a telephone beside each other.
+_NARROW = 44
 #: An interval reaching this many times farther from the reference than usual is cut off.
 _FAR = 4.0
 
@@ -67,6 +69,8 @@ def _fitting(low: float, high: float, step: float) -> int:
 
 def _tick_text(value: float, all_ticks: Sequence[float]) -> str:
     step = all_ticks[1] - all_ticks[0] if len(all_ticks) > 1 else abs(value) or 1.0
+    if step >= 1e4 and value:
+        return f"{value / 1000:,.0f}k".replace("-", "−")
     if step < 1e-4:
         return f"{value:.2g}"
     return f"{value:,.{max(0, -math.floor(math.log10(step) + 1e-9))}f}".replace("-", "−")
@@ -175,7 +179,9 @@ def forest_plot(
     def across(value: float) -> float:
         return 1 + 98 * (min(max(value, low), high) - low) / (high - low)
 
-    top, bottom = 24.0, 24.0 + _ROW * len(bars)
+    lines = 2 if max(len(bar.label) + len(bar.text) for bar in bars) > _NARROW else 1
+    deep = _LINE * lines + _MARK
+    top, bottom = 24.0, 24.0 + deep * len(bars)
     parts = [
         Markup('<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="{1}" y2="{2}"/>').format(
             across(mark), top, bottom
@@ -203,7 +209,7 @@ def forest_plot(
     )
     for row, bar in enumerate(bars):
         covers = bar.low <= reference <= bar.high
-        parts.append(_forest_row(bar, top + _ROW * row, across, covers, (low, high)))
+        parts.append(_forest_row(bar, top + deep * row, lines, across, covers, (low, high)))
     said = "; ".join(f"{bar.label} {bar.text}" for bar in bars)
     return _svg(bottom + 26, f"{title}. {reference_label}. {said}.", parts)
 
@@ -217,13 +223,24 @@ def _forest_range(bars: Sequence[Bar], anchors: Sequence[float]) -> tuple[float,
 
 
 def _forest_row(
-    bar: Bar, top: float, across: Callable[[float], float], covers: bool, span: tuple[float, float]
+    bar: Bar,
+    top: float,
+    lines: int,
+    across: Callable[[float], float],
+    covers: bool,
+    span: tuple[float, float],
 ) -> Markup:
-    y, kind = top + 27, "covers" if covers else "clear"
-    words = Markup(
-        '<text class="label" x="0" y="{0}">{1}</text>'
-        '<text class="value" x="100%" y="{0}" text-anchor="end">{2}</text>'
-    ).format(top + 15, bar.label, bar.text)
+    y, kind = top + _LINE * lines + 11, "covers" if covers else "clear"
+    # On one line the numbers stand at the right end, else below the label.
+    x, anchor = (100, "end") if lines == 1 else (0, "start")
+    # The veil keeps the vertical lines from crossing the text out.
+    veil = Markup('<rect class="veil" x="0" width="100%" y="{}" height="{}"/>').format(
+        top + 4, _LINE * lines
+    )
+    words = veil + Markup(
+        '<text class="label" x="0" y="{}">{}</text>'
+        '<text class="value" x="{}%" y="{}" text-anchor="{}">{}</text>'
+    ).format(top + _LINE, bar.label, x, top + _LINE * lines, anchor, bar.text)
     line = Markup(
         '<line class="interval {0}" x1="{1:.2f}%" x2="{2:.2f}%" y1="{3}" y2="{3}"/>'
     ).format(kind, across(bar.low), across(bar.high), y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,30 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from envs.files import write_text
-from experiments.report_data import Card, Run, read_report
+from experiments.report_curves import before_and_after, curves
+from experiments.report_data import Card, Run, Sample, read_report
+from experiments.report_results import (
+    metric_scales,
+    ope_chart,
+    pair_chart,
+    pair_table,
+    ranking,
+    two_by_two,
+)
+from experiments.report_words import (
+    METRICS,
+    POLICIES,
+    amount,
+    covers,
+    decimals_for,
+    number,
+    percent,
+    policy_name,
+    return_pairs,
+    risks,
+    scalars,
+    summary,
+)
 from rewards.words import tokens
 
 #: Enough to judge by; the rest stays in the run's own files.
@@ -57,13 +81,16 @@ def render(run: Run) -> str:
         "percent": percent,
         "policy": policy_name,
         "covers": covers,
+        "amount": amount,
     }
     simulate = run.simulate
-    pairs = against_similarity(simulate) if simulate else []
+    pairs = return_pairs(simulate) if simulate else []
     main, more = curves(run)
     return environment.get_template("report.html.j2").render(
         run=run,
         metric_names=METRICS,
+        known_policies=POLICIES,
+        decimals_for=decimals_for,
         summary=summary(run),
         ranking=ranking(simulate) if simulate else [],
         scales=metric_scales(simulate) if simulate else {},
@@ -75,7 +102,9 @@ def render(run: Run) -> str:
         curves=main,
         more_curves=more,
         samples=run.samples[:SAMPLES_SHOWN],
+        reward_decimals=_reward_decimals(run.samples[:SAMPLES_SHOWN]),
         shelves=run.shelves[:SHELVES_SHOWN],
+        scalars=scalars,
         pieces=pieces,
         moves=moves,
         ope_chart=ope_chart(run.ope) if run.ope else None,
@@ -84,6 +113,12 @@ def render(run: Run) -> str:
         if run.config
         else None,
     )
+
+
+def _reward_decimals(samples: Sequence[Sample]) -> int:
+    """Return the decimals that show the largest reward of the samples with two digits."""
+    met = [abs(r) for one in samples for r in (one.sft_reward, one.ppo_reward) if r]
+    return min(6, max(2, 1 - math.floor(math.log10(max(met))))) if met else 2
 
 
 def pieces(text: str, phrases: Sequence[str]) -> list[tuple[str, bool]]:

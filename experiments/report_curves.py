@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from experiments.charts import Series, line_chart
 from experiments.report_data import Ppo, Run
-from experiments.report_words import DASH, number, percent
+from experiments.report_words import DASH, decimals_for, number, percent
 
 #: The x axis of a curve, by the column that counts its progress.
 PROGRESS = {
@@ -33,15 +33,15 @@ def curves(run: Run) -> tuple[list[tuple[str, Markup, list[str]]], list[Any]]:
     main, more = [], []
     for stage, title, columns in MAIN_CURVES:
         for phase, rows in run.curves.get(stage, {}).items():
-            main.append(_curve(f"{title}, {phase}" if phase else title, rows, columns))
+            main.append(_curve(f"{title}{phase and f', {phase}'}", rows, columns))
     shown = {column for _, _, columns in MAIN_CURVES for column in columns} | PROGRESS.keys()
     for stage, phases in run.curves.items():
         for phase, rows in phases.items():
             for column in dict.fromkeys(key for row in rows for key in row):
                 hidden = column in shown or column.startswith("seconds") or column == "reward_std"
                 if not hidden:
-                    words = f"{stage.upper() if stage != 'rank' else 'Ranker'} {column}"
-                    title = f"{words}, {phase}" if phase else words
+                    who = {"rank": "Ranker"}.get(stage, stage.upper())
+                    title = f"{who} {column.replace('_', ' ')}{phase and f', {phase}'}"
                     more.append(_curve(title, rows, {column: column}))
     return [one for one in main if one], [one for one in more if one]
 
@@ -82,18 +82,22 @@ def _finite(value: object) -> float | None:
 
 def before_and_after(ppo: Ppo) -> list[tuple[str, str, str]]:
     """Return the figures of PPO that are known: name, after SFT, after PPO."""
+    decimals = decimals_for([ppo.gain]) if ppo.gain else None
     rows = [
-        ("Reward of a reason", number(ppo.reward_before, 3), number(ppo.reward_after, 3)),
+        (
+            "Worth of a reason",
+            number(ppo.reward_before, decimals),
+            number(ppo.reward_after, decimals),
+        ),
         (
             "Claims that the item supports",
             percent(ppo.claim_precision_before),
             percent(ppo.claim_precision_after),
         ),
         ("Vetoed texts", percent(ppo.veto_rate_before), percent(ppo.veto_rate_after)),
-        (
-            "Distinct word pairs",
-            number(ppo.distinct2_before, 3),
-            number(ppo.distinct2_after, 3),
-        ),
+        ("Claims in a text", number(ppo.claims_before, 2), number(ppo.claims_after, 2)),
+        ("Words in a text", number(ppo.words_before, 1), number(ppo.words_after, 1)),
+        ("Distinct word pairs", percent(ppo.distinct2_before), percent(ppo.distinct2_after)),
+        ("Different texts", percent(ppo.unique_share_before), percent(ppo.unique_share_after)),
     ]
     return [row for row in rows if row[1:] != (DASH, DASH)]

@@ -64,6 +64,12 @@ class Ppo(Part):
     distinct2_after: float | None = None
     veto_rate_before: float | None = None
     veto_rate_after: float | None = None
+    words_before: float | None = None
+    words_after: float | None = None
+    claims_before: float | None = None
+    claims_after: float | None = None
+    unique_share_before: float | None = None
+    unique_share_after: float | None = None
     unit: str = "units of reward"
 
 
@@ -94,7 +100,7 @@ class Paired(Part):
 
     def against(self, name: str) -> Paired:
         """Return the same difference with ``name`` as the one that is taken off."""
-        if self.b == name or self.a != name:
+        if self.a != name:
             return self
         turned = {"a": self.b, "b": self.a, "diff": -self.diff, "low": -self.high}
         return self.model_copy(update=turned | {"high": -self.low})
@@ -107,6 +113,7 @@ class Simulation(Part):
     paired: list[Paired] = []
     sessions: int | None = None
     share_of_oracle: float | None = None
+    """How much of the way from the similarity shelf to the oracle the ranker covers."""
 
 
 class Estimate(Part):
@@ -132,6 +139,8 @@ class Ope(Part):
     truth: float | None = None
     truth_low: float | None = None
     truth_high: float | None = None
+    logging_value: float | None = None
+    """The logging policy's own value per slate."""
     estimates: list[Estimate] = []
     verdict: str = ""
 
@@ -182,6 +191,8 @@ class Shelf(Part):
     likes: list[str] = []
     scene: str = ""
     query: str | None = None
+    anchor: str | None = None
+    """The item whose page the shelf stands on."""
     before: list[Card] = []
     after: list[Card] = []
 
@@ -242,7 +253,8 @@ def read_report(run: Path) -> Run:
     reader = _Reader(run)
     metrics = reader.metrics
     # The configuration is part of the marker; a file beside it is another program's run.
-    marker = reader.file(MARKER) or {}
+    marker = reader.file(MARKER)
+    marker = marker if isinstance(marker, dict) else {}
     return Run(
         name=str(marker.get("name") or run.resolve().name),
         folder=run,

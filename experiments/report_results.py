@@ -13,8 +13,10 @@ from experiments.report_data import Interval, Ope, Paired, Simulation
 from experiments.report_words import (
     METRICS,
     decimals_for,
+    decimals_of,
     number,
-    policy_name,
+    oriented,
+    pair_label,
     span,
 )
 
@@ -30,19 +32,18 @@ def ranking(simulate: Simulation) -> list[tuple[str, dict[str, Interval]]]:
 
 
 def metric_scales(simulate: Simulation) -> dict[str, int]:
-    """Return the decimals of each metric that the simulation measured; a rate is in percent."""
+    """Return the decimals of each metric that the simulation measured."""
     met = {
         metric: [found[metric] for found in simulate.policies.values() if metric in found]
         for metric in METRICS
     }
-    shown = {metric: decimals_for(found) for metric, found in met.items() if found}
-    return {m: max(1, d - 2) if m == "ctr" else d for m, d in shown.items()}
+    return {metric: decimals_of(metric, found) for metric, found in met.items() if found}
 
 
 def pair_table(simulate: Simulation) -> dict[tuple[str, str], dict[str, Paired]]:
-    """Return every paired difference by its two policies and its metric."""
+    """Return every paired difference, oriented, by its two policies and its metric."""
     table: dict[tuple[str, str], dict[str, Paired]] = {}
-    for pair in simulate.paired:
+    for pair in oriented(simulate):
         table.setdefault((pair.a, pair.b), {})[pair.metric] = pair
     return table
 
@@ -54,7 +55,7 @@ def pair_chart(pairs: Sequence[Paired]) -> Markup | None:
     decimals = decimals_for(pairs)
     bars = [
         Bar(
-            _pair_label(pair),
+            pair_label(pair),
             pair.diff,
             pair.low,
             pair.high,
@@ -64,16 +65,15 @@ def pair_chart(pairs: Sequence[Paired]) -> Markup | None:
     ]
     return forest_plot(
         bars,
-        title="Paired differences in return per session, with 95 % intervals",
+        title="Paired differences in return per session, with 95\u00a0% intervals",
         reference=0.0,
         reference_label="no difference",
     )
 
 
-def _pair_label(pair: Paired) -> str:
-    if pair.b == "similarity":
-        return policy_name(pair.a)
-    return f"{policy_name(pair.a)} − {policy_name(pair.b)}"
+_REASONS = ("sft", "ppo")
+#: Without further words a policy shows the PPO reasons.
+_PLAIN = {"similarity": "similarity+ppo", "ranker": "ranker+ppo"}
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,17 @@ def two_by_two(simulate: Simulation) -> TwoByTwo | None:
         "ppo": ("ranker+ppo", "similarity+ppo"),
         "both": ("ranker+ppo", "similarity+sft"),
     }
-    met = [pair for pair in simulate.paired if pair.metric == "return"]
-    effects = {
-        key: pair.against(b)
-        for key, (a, b) in wanted.items()
-        for pair in met
-        if {pair.a, pair.b} == {a, b}
+    met = {
+        (_PLAIN.get(pair.a, pair.a), _PLAIN.get(pair.b, pair.b)): pair
+        for pair in simulate.paired
+        if pair.metric == "return"
     }
+    # A pair counts from either side.
+    met = {(b, a): pair.against(pair.a) for (a, b), pair in met.items()} | met
+    effects = {key: met[names] for key, names in wanted.items() if names in met}
     if not cells:
         return None
     return TwoByTwo(cells, effects, decimals_for([*cells.values(), *effects.values()]))
-
-
-_REASONS = ("sft", "ppo")
 
 
 def ope_chart(ope: Ope) -> Markup | None:
@@ -133,7 +131,7 @@ def ope_chart(ope: Ope) -> Markup | None:
     low, high = ope.truth_low, ope.truth_high
     return forest_plot(
         bars,
-        title="Offline estimates of the target policy's value per slate, with 95 % intervals",
+        title="Offline estimates of the target policy's value per slate, with 95\u00a0% intervals",
         reference=ope.truth,
         reference_label=f"truth {number(ope.truth, decimals)}",
         reference_band=None if low is None or high is None else (low, high),

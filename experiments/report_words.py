@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.report_data import (
     Estimate,
@@ -28,6 +28,7 @@ POLICIES = {
     "similarity+ppo": "Similarity, PPO reasons",
     "ranker+sft": "RL ranker, SFT reasons",
     "ranker+ppo": "RL ranker, PPO reasons",
+    "similarity+none": "Similarity, no reasons",
 }
 METRICS = {
     "return": "Return",
@@ -38,7 +39,22 @@ METRICS = {
 }
 #: The pair that the headline is about: the first that the simulation holds.
 HEADLINES = (("ranker", "similarity"), ("ranker+ppo", "similarity+sft"))
+#: Figures of the stages whose own name is short of words; the others are shown by theirs.
+FIGURES = {
+    "peft": "adapter",
+    "loss_held": "held-out loss",
+    "held_loss": "held-out loss",
+    "held_loss_before": "held-out loss before",
+    "return_start": "return at the start",
+    "return_best": "best return",
+    "env_steps": "steps in the shop",
+    "history": "past interactions",
+}
+#: Below this share of supported claims a writer cannot be trusted without the veto.
+PRECISE = 0.98
 DASH = "–"
+#: No line breaks between a number and its sign.
+PERCENT = "\u00a0%"
 
 
 def number(value: float | None, decimals: int | None = None, signed: bool = False) -> str:
@@ -58,7 +74,7 @@ def number(value: float | None, decimals: int | None = None, signed: bool = Fals
 
 def percent(share: float | None, decimals: int = 1) -> str:
     """Write a share in percent."""
-    return DASH if share is None else f"{number(100 * share, decimals)} %"
+    return DASH if share is None else f"{number(100 * share, decimals)}{PERCENT}"
 
 
 def policy_name(name: str) -> str:
@@ -70,12 +86,44 @@ def decimals_for(intervals: Iterable[Interval | Paired | Estimate]) -> int:
     """Return how many decimals let the narrowest interval be seen with two digits."""
     widths = [one.high - one.low for one in intervals if None not in (one.low, one.high)]  # type: ignore[operator]
     wide = [width for width in widths if width > 0 and math.isfinite(width)]
-    return min(4, max(1, 1 - math.floor(math.log10(min(wide))))) if wide else 2
+    return min(6, max(1, 1 - math.floor(math.log10(min(wide))))) if wide else 2
 
 
 def covers(low: float | None, high: float | None, value: float | None = 0.0) -> bool:
     """Whether an interval holds a value; an undefined one rules nothing out."""
     return low is None or high is None or value is None or low <= value <= high
+
+
+def amount(value: float, metric: str, decimals: int, signed: bool = False) -> str:
+    """Write a metric's value or difference; ``decimals`` are those of what is shown."""
+    if metric == "ctr":
+        return number(100 * value, decimals, signed) + PERCENT
+    return number(value, decimals, signed)
+
+
+def decimals_of(metric: str, intervals: Iterable[Interval | Paired]) -> int:
+    """Return the decimals of a metric as `amount` writes it: rates are in percent."""
+    decimals = decimals_for(intervals)
+    return max(1, decimals - 2) if metric == "ctr" else decimals
+
+
+def scalars(figures: Mapping[str, object], within: str = "") -> list[tuple[str, str]]:
+    """Return the name and the text of each plain figure of a stage; seconds stand elsewhere."""
+    found: list[tuple[str, str]] = []
+    for key, value in figures.items():
+        name = FIGURES.get(key) or key.replace("_", " ")
+        name = f"{within} {name}".strip()
+        if isinstance(value, dict):
+            found += scalars(value, name)
+        elif isinstance(value, bool | int | float | str) and key != "seconds":
+            found.append((name[:1].upper() + name[1:], _text(value)))
+    return found
+
+
+def _text(value: bool | int | float | str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else number(value)
 
 
 def counted(count: int, one: str, many: str) -> str:
@@ -97,7 +145,7 @@ def _headline(simulate: Simulation | None) -> str:
     if simulate is None or pair is None:
         return ""
     decimals = decimals_for([pair])
-    interval = f"95 % interval {span(pair, decimals)}"
+    interval = f"95{PERCENT} interval {span(pair, decimals)}"
     name, other = in_sentence(pair.a), in_sentence(pair.b)
     if covers(pair.low, pair.high):
         return (
@@ -114,29 +162,32 @@ def _headline(simulate: Simulation | None) -> str:
     )
 
 
-def against_similarity(simulate: Simulation) -> list[Paired]:
-    """Return the paired return differences that the similarity shelf is one side of."""
-    return sorted(
-        (pair for pair in _turned(simulate) if pair.metric == "return"),
-        key=lambda pair: pair.diff,
-        reverse=True,
-    )
+def oriented(simulate: Simulation) -> list[Paired]:
+    """Return the paired differences with the learned ranker first wherever it meets a baseline."""
+    return [
+        pair.against(pair.a) if _learned(pair.b) and not _learned(pair.a) else pair
+        for pair in simulate.paired
+    ]
 
 
-def _turned(simulate: Simulation) -> list[Paired]:
-    """Return the pairs with a similarity shelf, learned minus similarity."""
-    turned = []
-    for pair in simulate.paired:
-        bases = [name for name in (pair.b, pair.a) if name.startswith("similarity")]
-        # Of two similarity shelves the plain one is the base.
-        if bases:
-            turned.append(pair.against("similarity" if "similarity" in bases else bases[0]))
-    return turned
+def _learned(name: str) -> bool:
+    # What looks at the hidden taste is no baseline: it stays the first.
+    return name.startswith(("ranker", "oracle"))
+
+
+def return_pairs(simulate: Simulation) -> list[Paired]:
+    """Return the paired differences in return, oriented, in the order of the simulation."""
+    return [pair for pair in oriented(simulate) if pair.metric == "return"]
+
+
+def pair_label(pair: Paired) -> str:
+    """Name a difference."""
+    return f"{policy_name(pair.a)} − {policy_name(pair.b)}"
 
 
 def headline_pair(simulate: Simulation) -> Paired | None:
     """Return the paired return difference that the run is about, learned minus similarity."""
-    met = {(pair.a, pair.b): pair for pair in against_similarity(simulate)}
+    met = {(pair.a, pair.b): pair for pair in oriented(simulate) if pair.metric == "return"}
     return next((met[names] for names in HEADLINES if names in met), None)
 
 
@@ -156,21 +207,23 @@ def _ppo_sentence(ppo: Ppo | None) -> str:
         return ""
     decimals = decimals_for([ppo.gain])
     gain = ppo.gain.mean
-    interval = f"95 % interval {span(ppo.gain, decimals)}"
+    interval = f"95{PERCENT} interval {span(ppo.gain, decimals)}"
     if covers(ppo.gain.low, ppo.gain.high):
         text = (
-            f"PPO changed the reward of a reason by {number(gain, decimals, signed=True)} "
-            f"{ppo.unit}, but the {interval} covers 0, so no gain is shown"
+            f"PPO is not shown to help: it changed what a reason is worth on held-out prompts by "
+            f"{number(gain, decimals, signed=True)} ({ppo.unit}), but the {interval} covers 0"
         )
     else:
         word = "raised" if gain > 0 else "lowered"
         text = (
-            f"On held-out prompts PPO {word} the reward of a reason by "
-            f"{number(abs(gain), decimals)} {ppo.unit} ({interval})"
+            f"On held-out prompts PPO {word} what a reason is worth by "
+            f"{number(abs(gain), decimals)} ({interval}; {ppo.unit})"
         )
     if ppo.claim_precision_after is None:
         return text + "."
-    return f"{text}; {percent(ppo.claim_precision_after)} of its claims are supported by the item."
+    only = "but only " if ppo.claim_precision_after < PRECISE else ""
+    share = percent(ppo.claim_precision_after)
+    return f"{text}; {only}{share} of its claims are supported by the item."
 
 
 def _ope_sentence(ope: Ope | None) -> str:
@@ -184,7 +237,7 @@ def _ope_sentence(ope: Ope | None) -> str:
     inside = "holds" if known and covers(one.low, one.high, ope.truth) else "misses"
     return (
         f"From the log alone, {one.estimator} puts the new ranker at "
-        f"{number(one.value, decimals)} per slate (95 % interval "
+        f"{number(one.value, decimals)} per slate (95{PERCENT} interval "
         f"{span(one, decimals)}), which {inside} the true "
         f"{number(ope.truth, decimals)}."
     )
@@ -202,11 +255,18 @@ def _worse_elsewhere(simulate: Simulation | None) -> list[str]:
         return []
     return [
         f"{METRICS.get(one.metric, one.metric)} is lower under {in_sentence(one.a)} than under "
-        f"{in_sentence(one.b)}: {number(one.diff, decimals_for([one]), signed=True)} per session "
-        f"(95 % interval {span(one, decimals_for([one]))})."
-        for one in _turned(simulate)
+        f"{in_sentence(one.b)}: {_difference(one)}."
+        for one in oriented(simulate)
         if (one.a, one.b) == (pair.a, pair.b) and one.metric != "return" and one.high < 0
     ]
+
+
+def _difference(one: Paired) -> str:
+    decimals = decimals_of(one.metric, [one])
+    low, mean, high = (
+        amount(value, one.metric, decimals, signed=True) for value in (one.low, one.diff, one.high)
+    )
+    return f"{mean} (95{PERCENT} interval {low} to {high})"
 
 
 def _texts_at_risk(run: Run) -> list[str]:
@@ -221,8 +281,8 @@ def _texts_at_risk(run: Run) -> list[str]:
     if ppo and ppo.reward_fallback is not None and ppo.reward_after is not None:
         better = "more" if ppo.reward_after > ppo.reward_fallback else "no more"
         found.append(
-            f"Without any model, the rule-based text would earn {number(ppo.reward_fallback, 3)} "
-            f"a reason; PPO's earns {better} than that: {number(ppo.reward_after, 3)}."
+            f"Without any model, the rule-based text would be worth {number(ppo.reward_fallback)}"
+            f"; PPO's is worth {better} than that: {number(ppo.reward_after)}."
         )
     return found
 
@@ -238,7 +298,7 @@ def _book_sentence(name: str, book: Written) -> str:
 
 
 def _blind_ends(pairs: Sequence[Paired]) -> list[str]:
-    unsure = [_pair_label(pair) for pair in pairs if covers(pair.low, pair.high)]
+    unsure = [pair_label(pair) for pair in pairs if covers(pair.low, pair.high)]
     if not unsure:
         return []
-    return [f"Not told apart from the similarity shelf by this run: {'; '.join(unsure)}."]
+    return [f"This run does not tell apart: {'; '.join(unsure)}."]

@@ -165,13 +165,16 @@ def examination_under(
     env = ShopVectorEnv(world, min(sessions, _BATCH))
     observation, _ = env.reset(seed=seed)
     seen, shown = np.zeros(len(world.quality)), np.zeros(len(world.quality))
+    live = np.ones(env.num_envs, dtype=bool)
     for _ in range(max(1, sessions // env.num_envs) * 4):
         page = Page(observation, world, env.state, env.click_model)
         slates = policy.slates(page)
         chance, items = examined(page, slates)
-        np.add.at(seen, items, chance)
-        np.add.at(shown, items, 1.0)
-        observation, *_ = env.step(slates)
+        # A row whose session is over shows nothing until its next one starts.
+        np.add.at(seen, items[live], chance[live])
+        np.add.at(shown, items[live], 1.0)
+        observation, _, terminated, truncated, _ = env.step(slates)
+        live = ~(terminated | truncated)
     mean = seen.sum() / shown.sum()
     return np.where(shown > 0, seen / np.maximum(shown, 1), mean).astype(np.float32)
 

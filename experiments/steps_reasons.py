@@ -47,13 +47,22 @@ def run_sft(context: StageContext) -> dict[str, Any]:
     config: Config = context.config
     visitors = load_visitors(context.inputs["catalogue"])
     corpus = make_corpus(config, visitors.catalogue, visitors.profiles)
-    train, held = (
-        [Pair(p.prompt, p.completion) for p in pairs] for pairs in (corpus.train, corpus.held)
+    checker = ClaimChecker(visitors.catalogue)
+    honest = [p for p in corpus.train if not checker.check(p.item, p.completion).unsupported]
+    base, adapter, held = (
+        [Pair(p.prompt, p.completion) for p in pairs]
+        for pairs in ([*corpus.train, *corpus.made_up], honest, corpus.held)
     )
     metrics = train_sft(
-        train, held, config.sft, context.out, context.work, context.seed, context.progress
-    )
-    return {"base_model": config.sft.base.model, "pairs": len(train), **metrics}
+        base, held, config.sft, context.out, context.work, context.seed, context.progress,
+        adapter_pairs=adapter,
+    )  # fmt: skip
+    return {
+        "base_model": config.sft.base.model,
+        "pairs": len(base),
+        "pairs_honest": len(adapter),
+        **metrics,
+    }
 
 
 @dataclass(frozen=True)

@@ -111,20 +111,22 @@ def oracle_policy(stay: float) -> SlatePolicy:
         worth = config.w_click + config.w_buy * world.margin[items] * charm.purchase + stay
         if isinstance(page.click_model, PositionBased):
             return charm.attraction * worth
-        return cascade_order(charm.attraction, worth, config.slots)
+        return cascade_order(charm.attraction, worth, config.slots, page.observation["mask"])
 
     return SlatePolicy("oracle", score)
 
 
-def cascade_order(attraction: F32, worth: F32, slots: int) -> F32:
-    """Return scores whose top k is the best cascade slate, (B, N).
+def cascade_order(attraction: F32, worth: F32, slots: int, mask: F32) -> F32:
+    """Return scores whose top k is the best cascade slate of what ``mask`` allows, (B, N).
 
     For a fixed set, showing by falling worth is optimal (exchange argument). The set is chosen by
     V(i, j) = max(V(i+1, j), a_i w_i + (1 - a_i) V(i+1, j-1)) over items sorted by worth.
     """
     rows, count = attraction.shape
-    order = np.argsort(-worth, axis=1, kind="stable")
-    a, w = (np.take_along_axis(x, order, axis=1) for x in (attraction, worth))
+    # What is masked comes last and is never worth taking.
+    order = np.argsort(np.where(mask > 0, -worth, np.inf), axis=1, kind="stable")
+    a, w = (np.take_along_axis(x * (mask > 0), order, axis=1) for x in (attraction, worth))
+    allowed = (mask > 0).sum(axis=1)
     value = np.zeros((count + 1, rows, slots + 1))
     for i in range(count - 1, -1, -1):
         taken = a[:, i, None] * w[:, i, None] + (1 - a[:, i, None]) * value[i + 1, :, :-1]
@@ -135,7 +137,7 @@ def cascade_order(attraction: F32, worth: F32, slots: int) -> F32:
     for i in range(count):
         better = value[i, everyone, left] > value[i + 1, everyone, left]
         # Where too few items are left to choose from, the rest must be taken.
-        take = (left > 0) & (better | (count - i <= left))
+        take = (left > 0) & (better | (allowed - i <= left)) & (i < allowed)
         scores[everyone[take], order[take, i]] = count - i
         left = left - take
     return scores.astype(np.float32)

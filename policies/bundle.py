@@ -299,6 +299,7 @@ def load_bundle(
         UserError: for anything that `check_bundle` finds, or ``live`` without a language model.
     """
     manifest = check_bundle(path) if verify else read_manifest(path)
+    require_features(manifest.item_features, manifest.context_features, f"bundle {path}")
     catalogue = load_catalogue(path / "catalogue")
     known = load_profiles(path / "profiles")
     index = load_index(path / "similarity")
@@ -318,7 +319,7 @@ def load_bundle(
         index=index,
         facts=facts,
         book=book.lookup(),
-        logits=_torch_logits(path) if backend == "torch" else _onnx_logits(path),
+        logits={"torch": _torch_logits, "onnx": _onnx_logits}[backend](path),
         live=(_live_writer(path), checker) if live else None,
     )
 
@@ -350,7 +351,6 @@ def _matches(visit: Visit) -> NDArray[np.bool_]:
 
 def _torch_logits(path: Path) -> Logits:
     scorer = load_scorer(path / "ranker")
-    require_features(scorer, f"bundle {path}")
 
     def logits(observation: dict[str, F32]) -> F32:
         with torch.no_grad():
@@ -371,6 +371,8 @@ def _onnx_logits(path: Path) -> Logits:
 
 
 def _live_writer(path: Path) -> Writer:
+    if not (path / "reasoner").is_dir():
+        raise UserError(f"bundle {path}: it has no language model; leave live off or export one")
     # The one place that needs transformers and peft.
     from policies.reasoner.generate import generate, load_reasoner
 

@@ -20,6 +20,7 @@ _LIMITS = (
     "The digests in manifest.json find damage, not forgery: take bundles only from people you "
     "trust.",
 )
+_NO_FIGURES = "No figures came with this export."
 _PPO_ROWS = (
     ("Reward, before PPO", "reward_before"),
     ("Reward, after PPO", "reward_after"),
@@ -39,6 +40,7 @@ def model_card(
     pool: int,
     metrics: Mapping[str, Any],
     files: Mapping[str, int],
+    written: Mapping[str, int],
     reasoner: bool,
 ) -> str:
     """Return the card as Markdown.
@@ -50,13 +52,14 @@ def model_card(
         pool: candidates that the ranker chooses from.
         metrics: figures of the run by stage; what is not there is left out.
         files: size in bytes by path.
+        written: how many reasons the `model` and the `fallback` wrote.
         reasoner: whether the language model is in the bundle.
     """
     sections = [
         f"# {plain(name)}",
-        _what(slots, pool, reasoner),
+        _what(slots, pool, written, reasoner),
         _data(catalogue),
-        _training(metrics),
+        _training(metrics, written),
         _results(metrics),
         "## Limits\n\n" + "\n".join(f"- {line}" for line in _LIMITS),
         _reproduce(),
@@ -93,11 +96,15 @@ def figure(value: Any) -> str:
     return f"{value:.4g}"
 
 
-def _what(slots: int, pool: int, reasoner: bool) -> str:
+def _what(slots: int, pool: int, written: Mapping[str, int], reasoner: bool) -> str:
     writer = (
-        "The language model that wrote them is in `reasoner/`: a base and a PEFT adapter on it."
+        "A language model is in `reasoner/`: a base, and a PEFT adapter on it where it has one."
         if reasoner
-        else "The language model that wrote them is not part of this bundle."
+        else "No language model is part of this bundle."
+    )
+    counts = " and ".join(
+        f"{count:,} by the {plain(source)}"
+        for source, count in sorted(written.items(), reverse=True)
     )
     return (
         "## What it is\n\n"
@@ -105,8 +112,9 @@ def _what(slots: int, pool: int, reasoner: bool) -> str:
         "and shows with each the reason that fits the shopper's segment. The ranker "
         "(`ranker/`, also as ONNX) scores the "
         f"{pool} candidates most similar by the mean of six scores; {slots} are "
-        "shown unless asked otherwise. Reasons come from `reasons.parquet`; where the model's text "
-        f"failed a check, a rule-based sentence stands in. {writer}"
+        f"shown unless asked otherwise. Reasons come from `reasons.parquet`: written {counts}. The "
+        "fallback is a rule-based writer that stands in wherever a model's text fails a check. "
+        f"{writer}"
     )
 
 
@@ -117,17 +125,21 @@ def _data(catalogue: Catalogue) -> str:
         f"{plain(catalogue.currency)}): {counts['items']:,} items in {counts['classes']} classes, "
         f"{counts['facts']:,} facts about {counts['aspects']} aspects; histories of "
         f"{counts['shoppers']:,} shoppers. The bundle holds the items and what their histories say "
-        "of the shoppers (ids, items met with weights, averages), without events, times or reviews."
+        "of the shoppers (ids, items met with weights, averages), without times, order or reviews."
     )
     return "\n".join(["## Data\n", shop, *(f"\n- {plain(note)}" for note in catalogue.notes)])
 
 
-def _training(metrics: Mapping[str, Any]) -> str:
+def _training(metrics: Mapping[str, Any], written: Mapping[str, int]) -> str:
+    reasons = (
+        "Reasons: supervised fine-tuning on sentences written from the facts, then, where results "
+        "below tell of it, PPO against the clicks, purchases and trust that the simulated shop "
+        "expects of a reason, with a veto for claims that the item's facts do not support."
+        if written.get("model")
+        else "Reasons: none comes from a trained model."
+    )
     text = (
-        "## Training\n\n"
-        "Reasons: supervised fine-tuning on sentences written from the facts, then PPO against "
-        "the click, purchase and trust that the simulated shop expects of a reason, with a veto "
-        "for claims that the item's facts do not support. Ranker: PPO in the same shop, over a "
+        f"## Training\n\n{reasons} Ranker: PPO in the same shop, over a "
         "Plackett-Luce distribution of slates."
     )
     seconds = metrics.get("seconds")
@@ -139,11 +151,8 @@ def _training(metrics: Mapping[str, Any]) -> str:
 
 def _results(metrics: Mapping[str, Any]) -> str:
     parts = [*_ppo(metrics), *_simulation(metrics), *_ope(metrics)]
-    if not parts:
-        parts = ["No figures came with this export."]
-    return "\n\n".join(
-        ["## Results", "Brackets hold 95 % intervals. All of it in a simulated shop.", *parts]
-    )
+    told = "All figures are of a simulated shop; brackets hold 95 % intervals."
+    return "\n\n".join(["## Results", *((told, *parts) if parts else (_NO_FIGURES,))])
 
 
 def _ppo(metrics: Mapping[str, Any]) -> list[str]:
@@ -193,7 +202,8 @@ def _ope(metrics: Mapping[str, Any]) -> list[str]:
 def _reproduce() -> str:
     return (
         "## How to use and reproduce\n\n"
-        "```\nshelftalk check BUNDLE\nshelftalk recommend BUNDLE --shopper ID --query WORDS\n```\n\n"
+        "```\nshelftalk check BUNDLE\n"
+        "shelftalk recommend BUNDLE --shopper ID --query WORDS\n```\n\n"
         "The same configuration and seed with the library versions in `manifest.json` train the "
         "same policies up to rounding: `shelftalk run CONFIG`, then `shelftalk export RUN BUNDLE`."
     )

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -138,9 +139,11 @@ def export_bundle(
     """
     if out.exists() and not (out / DIGEST).is_file() and (out.is_file() or any(out.iterdir())):
         raise UserError(f"export: {out} exists and is no bundle; give a new or empty folder")
-    require_features(scorer, "export")
+    require_features(scorer.item_features, scorer.context_features, "export")
     catalogue, profiles = shop.visitors.catalogue, shop.visitors.profiles
     with atomic_folder(out) as folder:
+        if reasoner is not None:
+            _copy_reasoner(reasoner, folder / "reasoner")
         _save_shown(catalogue, folder / "catalogue")
         save_profiles(without_times(profiles), folder / "profiles")
         popularity = item_popularity(profiles, catalogue.n_items)
@@ -151,12 +154,11 @@ def export_bundle(
         save_scorer(scorer, folder / "ranker")
         difference = export_onnx(scorer, folder / ONNX)
         _strip_traces(folder / ONNX)
-        if reasoner is not None:
-            _copy_reasoner(reasoner, folder / "reasoner")
         sizes = {file: path.stat().st_size for file, path in sorted(_walk(folder))}
         card = model_card(
-            name, catalogue, settings.slots, settings.pool, metrics, sizes, reasoner is not None
-        )
+            name, catalogue, settings.slots, settings.pool, metrics, sizes,
+            written=Counter(book.table["source"]), reasoner=reasoner is not None,
+        )  # fmt: skip
         write_text(folder / CARD, card)
         facts = {
             "name": name,
@@ -183,11 +185,11 @@ def export_bundle(
     }
 
 
-def require_features(scorer: SlateScorer, where: str) -> None:
-    """Raise `UserError` unless the scorer reads exactly what `envs.observation` makes."""
+def require_features(items: Sequence[str], context: Sequence[str], where: str) -> None:
+    """Raise `UserError` unless a ranker reads exactly what `envs.observation` makes."""
     for kind, found, known in (
-        ("item", scorer.item_features, ITEM_FEATURES),
-        ("context", scorer.context_features, CONTEXT_FEATURES),
+        ("item", items, ITEM_FEATURES),
+        ("context", context, CONTEXT_FEATURES),
     ):
         if tuple(found) != known:
             odd = sorted(set(found) ^ set(known)) or ["their order"]
@@ -198,7 +200,7 @@ def require_features(scorer: SlateScorer, where: str) -> None:
 
 
 def without_times(profiles: Profiles) -> Profiles:
-    """Return profiles whose history is one weight an item met: no events, no order of time."""
+    """Return profiles whose history is one weight an item met: no order of time."""
     shape = (len(profiles.shopper_ids), int(profiles.history_items.max(initial=0)) + 1)
     triples = (profiles.history_weights, (profiles.history_rows, profiles.history_items))
     # The same summation as in `shopper_anchors`, so that no score changes by a rounding.
@@ -213,7 +215,8 @@ def without_times(profiles: Profiles) -> Profiles:
 
 def _save_shown(catalogue: Catalogue, folder: Path) -> None:
     left_out = [table for table in TABLES if table not in SHOWN_TABLES]
-    shown = replace(catalogue, **{table: empty_table(table) for table in left_out})
+    nothing: dict[str, Any] = {table: empty_table(table) for table in left_out}
+    shown = replace(catalogue, **nothing)
     save_catalogue(shown, folder)
     for table in left_out:
         (folder / f"{table}.parquet").unlink()

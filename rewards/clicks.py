@@ -88,7 +88,7 @@ class ClickReward:
         )
         liked = np.einsum("nma,na->nm", taste, claims)
         lies = unsupported[:, None]
-        pull = persuasion(shop, trust, liked, words[:, None])
+        pull = persuasion(shop, trust, liked, claims.sum(axis=1, keepdims=True), words[:, None])
         with_reason = sigmoid(base + shop.w_reason * pull * (words[:, None] > 0))
         without = sigmoid(base)
         gain = shop.w_buy * world.margin[items][:, None]
@@ -96,7 +96,8 @@ class ClickReward:
         buy_without = purchase_probability(shop, match, price, quality, np.zeros_like(lies))
         lied = (lies > 0).astype(np.float32)
         kept = (1 - lied) * claims.max(axis=1, keepdims=True)
-        trusted = next_trust(shop, trust, lied, kept) - trust
+        # Where nothing is claimed trust stays as it is; float32 would leave a crumb.
+        trusted = np.where(lied + kept > 0, next_trust(shop, trust, lied, kept) - trust, 0)
         value = with_reason * (
             shop.w_click + gain * buy_with + config.trust_value * trusted
         ) - without * (shop.w_click + gain * buy_without)

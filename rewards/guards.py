@@ -12,11 +12,13 @@ MAX_WORDS = 40
 
 _PERSONAL = re.compile(r"https?://|www\.|[\w.+-]+@[\w-]+\.\w+|\+?\d[\d\s()-]{8,}\d")
 #: Marks of the prompt's own form: a reason that holds them has copied its instructions.
-_PROMPT = re.compile(r"\||->|likes:|<[^>]*>|ignore (all|previous|the) ")
+_PROMPT = re.compile(r"\||->|likes[^.:]*:|<[^>]*>|ignore (all|previous|the) ")
 _BANNED = re.compile(
     r"\b(best ever|the best|number one|no\.? ?1|guaranteed?|risk[- ]free|cheapest|perfect|"
     r"everyone|miracle|cures?|free money|100% (safe|sure))\b"
 )
+#: Greek letters that units are written with (32 Ω, 5 µm), as `normalise` leaves them.
+_UNITS = "ωμ"
 
 
 def veto(text: str, claims: TextClaims) -> str | None:
@@ -46,5 +48,5 @@ def veto(text: str, claims: TextClaims) -> str | None:
 def _foreign_script(text: str) -> bool:
     """True if a Latin text holds letters of another script (look-alikes among them)."""
     letters = [c for c in text if c.isalpha()]
-    foreign = [c for c in letters if ord(c) > 0x24F]
+    foreign = [c for c in letters if ord(c) > 0x24F and c not in _UNITS]
     return bool(foreign) and len(foreign) < len(letters)

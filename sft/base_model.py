@@ -22,6 +22,7 @@ from transformers import (
 
 from envs.errors import UserError
 from envs.settings import Settings
+from sft.induction import ROPE_THETA, lay_induction
 from sft.quiet import quiet_libraries
 
 #: Longest text a locally made model reads, in tokens.
@@ -86,7 +87,7 @@ def make_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizer
 def make_local_model(
     texts: Iterable[str], config: BaseModelConfig, seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return an untrained Llama-type model with tied embeddings, and a tokenizer for ``texts``.
+    """Return a Llama-type model that can copy but knows nothing, and a tokenizer for ``texts``.
 
     The same texts, config and seed give the same weights; the global generators are untouched.
     """
@@ -100,6 +101,8 @@ def make_local_model(
         num_attention_heads=shape.heads,
         max_position_embeddings=LOCAL_CONTEXT,
         tie_word_embeddings=True,
+        attention_bias=True,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -107,6 +110,7 @@ def make_local_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(settings)
+    lay_induction(model, torch.Generator().manual_seed(seed))
     return model, tokenizer
 
 

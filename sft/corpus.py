@@ -17,7 +17,7 @@ from envs.catalogue import Catalogue
 from envs.errors import UserError
 from envs.settings import Settings
 from envs.shoppers import Profiles
-from sft.tasks import ItemBrief, item_briefs, reason_prompt, segment_likes
+from sft.tasks import ItemBrief, clean, item_briefs, reason_prompt, segment_likes
 from sft.templates import fill
 
 
@@ -34,6 +34,9 @@ class CorpusConfig(Settings):
     """Share of reasons that state any fact of the item."""
     overclaim: float = Field(0.05, ge=0, le=1)
     """Share of reasons that state a fact of another item; what remains states nothing."""
+    made_up: float = Field(0.5, ge=0, le=1)
+    """Pairs about made-up facts, as a share of `pairs`, added to the base's training only: a shop
+    has so few distinct facts that a small model would rather remember than read them."""
 
     @model_validator(mode="after")
     def _shares(self) -> CorpusConfig:
@@ -58,6 +61,8 @@ class Corpus:
 
     train: list[ReasonPair]
     held: list[ReasonPair]
+    #: Pairs about made-up facts, which teach reading; their item is -1.
+    made_up: list[ReasonPair]
     #: Held-out item indexes, (H,) int64.
     held_items: NDArray[np.int64]
 
@@ -118,8 +123,48 @@ def build_corpus(
     return Corpus(
         train=pairs(usable[train_at], config.pairs),
         held=pairs(usable[held_at], held_count),
+        made_up=_made_up(catalogue, briefs, likes, round(config.made_up * config.pairs), rng),
         held_items=usable[held_at],
     )
+
+
+def _made_up(
+    catalogue: Catalogue,
+    briefs: list[ItemBrief],
+    likes: list[list[str]],
+    count: int,
+    rng: np.random.Generator,
+) -> list[ReasonPair]:
+    """Write pairs whose facts are random words under random aspects, with fitting reasons.
+
+    Nothing about such an item can be remembered, so the only way to get its reason right is to
+    find the liked aspect in the prompt and copy what stands behind it.
+    """
+    words = sorted({w for brief in briefs for _, phrase in brief.facts for w in phrase.split()})
+    titles = sorted({w for brief in briefs for w in brief.title.split()})
+
+    def some(options: list[str], low: int, high: int) -> str:
+        chosen = rng.choice(len(options), size=int(rng.integers(low, high + 1)))
+        return " ".join(_renumber(options[int(i)], rng) for i in chosen)
+
+    pairs = []
+    for segment in rng.integers(len(likes), size=count):
+        size = min(int(rng.integers(3, 8)), len(catalogue.aspects))
+        aspects = rng.choice([clean(a) for a in catalogue.aspects], size=size, replace=False)
+        facts = tuple((str(aspect), some(words, 1, 4)) for aspect in aspects)
+        brief = ItemBrief(some(titles, 2, 5), facts)
+        liked = [aspect for aspect in likes[segment] if aspect in aspects]
+        stated = fitting_phrases(
+            brief, likes[segment], int(rng.integers(1, max(len(liked), 1) + 1))
+        )
+        prompt = reason_prompt(brief, likes[segment])
+        pairs.append(ReasonPair(prompt, fill(stated[:3], rng), -1, int(segment)))
+    return pairs
+
+
+def _renumber(word: str, rng: np.random.Generator) -> str:
+    """Replace the digits of a word by random ones."""
+    return "".join(str(rng.integers(10)) if c.isdigit() else c for c in word)
 
 
 def _writers(
@@ -145,6 +190,9 @@ def _writers(
     def overclaim(item: int, segment: int) -> list[str]:
         others = by_class[int(catalogue.class_index[item])]
         other = others[int(rng.integers(len(others)))]
-        return [*fit(item, segment)[:1], *fitting_phrases(briefs[other], likes[segment], 1)]
+        own = {phrase for _, phrase in briefs[item].facts}
+        # What both items have would be no overclaim.
+        told = fitting_phrases(briefs[other], likes[segment], len(briefs[other].facts))
+        return [*fit(item, segment)[:1], *[phrase for phrase in told if phrase not in own][:1]]
 
     return [fit, generic, overclaim, lambda item, segment: []]

@@ -37,7 +37,9 @@ def item_briefs(catalogue: Catalogue) -> list[ItemBrief]:
     for item_id, aspect, phrases, strength in zip(
         table["item_id"], table["aspect"], table["phrases"], table["strength"]
     ):
-        facts[catalogue.item_position[item_id]].append((-strength, aspect, clean(phrases[0])))
+        facts[catalogue.item_position[item_id]].append(
+            (-strength, clean(aspect), clean(phrases[0]))
+        )
     return [
         ItemBrief(clean(title), tuple((a, p) for _, a, p in sorted(rows)[:FACTS]))
         for title, rows in zip(catalogue.items["title"], facts)
@@ -47,20 +49,25 @@ def item_briefs(catalogue: Catalogue) -> list[ItemBrief]:
 def segment_likes(catalogue: Catalogue, profiles: Profiles) -> list[list[str]]:
     """Return the names of the aspects that each segment likes most, best first."""
     return [
-        [catalogue.aspects[a] for a in profiles.liked(s, LIKES)] for s in range(profiles.n_segments)
+        [clean(catalogue.aspects[a]) for a in profiles.liked(s, LIKES)]
+        for s in range(profiles.n_segments)
     ]
 
 
 def reason_prompt(
     brief: ItemBrief, likes: list[str], rng: np.random.Generator | None = None
 ) -> str:
-    """Return ``title | aspect: phrase | ... | likes: aspect, aspect ->``.
+    """Return ``title | aspect: phrase | ... | likes aspect: phrase | ... ->``.
 
-    Each fact is keyed by its aspect, so that copying the right one is easy. With ``rng`` the facts
-    come in random order (augmentation of the training corpus).
+    Facts of liked aspects come last, marked, the most liked first: asked about aspects by name at
+    the end of the prompt, a small model was seen to invent facts about them. With ``rng`` the
+    other facts come in random order (augmentation of the training corpus).
     """
-    facts = list(brief.facts)
+    rank = {aspect: place for place, aspect in enumerate(likes)}
+    others = [fact for fact in brief.facts if fact[0] not in rank]
     if rng is not None:
-        rng.shuffle(facts)
-    parts = [brief.title, *(f"{aspect}: {phrase}" for aspect, phrase in facts)]
-    return " | ".join([*parts, f"likes: {', '.join(likes)} ->"])
+        rng.shuffle(others)
+    liked = sorted((f for f in brief.facts if f[0] in rank), key=lambda fact: rank[fact[0]])
+    parts = [brief.title, *(f"{aspect}: {phrase}" for aspect, phrase in others)]
+    parts += [f"likes {aspect}: {phrase}" for aspect, phrase in liked]
+    return " | ".join(parts) + " ->"

@@ -35,7 +35,7 @@ from sft.trainer_tools import (
     last_checkpoint,
     lora,
     quiet_arguments,
-    save_model,
+    save_reasoner,
     tensorboard,
 )
 
@@ -57,7 +57,7 @@ class SftConfig(Settings):
 
     base: BaseModelConfig = BaseModelConfig()
     """The language model to start from."""
-    base_steps: int = Field(500, ge=0)
+    base_steps: int = Field(700, ge=0)
     """Updates that train a locally made model in full; a model by path or hub id takes none."""
     base_lr: float = Field(3e-3, gt=0)
     """Peak learning rate of the full training."""
@@ -129,28 +129,18 @@ def train_sft(
     common |= {"progress": progress, "total": total, "work": work}
     encoded = encode_pairs(tokenizer, train_pairs, config.max_length)
     metrics["pairs_too_long"] = len(train_pairs) - len(encoded)
-    if local and config.base_steps:
-        with quiet_libraries():
+    with quiet_libraries():
+        if local and config.base_steps:
             model, metrics["base"], curve["base"] = _train_phase("base", model, encoded, **common)
-    if adapter_pairs is not train_pairs:
-        encoded = encode_pairs(tokenizer, adapter_pairs, config.max_length)
-    if config.peft == "full":
-        with quiet_libraries():
-            model, metrics["adapter"], curve["adapter"] = _train_phase(
-                "adapter", model, encoded, **common
-            )
-    with atomic_folder(out) as folder, quiet_libraries():
-        # Saved before the adapter is laid over it: PEFT changes the module tree in place.
-        save_model(model, tokenizer, folder / "base")
-        if config.peft == "lora":
-            peft_config = lora(config.lora_r, config.lora_alpha)
-            model, metrics["adapter"], curve["adapter"] = _train_phase(
-                "adapter", model, encoded, peft_config=peft_config, **common
-            )
-            # The adapter lies beside its base wherever the two are moved.
-            model.peft_config["default"].base_model_name_or_path = "../base"
-            save_model(model, None, folder / "adapter")
-        write_json(folder / "curve.json", curve)
+        if adapter_pairs is not train_pairs:
+            encoded = encode_pairs(tokenizer, adapter_pairs, config.max_length)
+        adapter = lora(config.lora_r, config.lora_alpha) if config.peft == "lora" else None
+        model, metrics["adapter"], curve["adapter"] = _train_phase(
+            "adapter", model, encoded, peft_config=adapter, **common
+        )
+        with atomic_folder(out) as folder:
+            save_reasoner(model, tokenizer, folder)
+            write_json(folder / "curve.json", curve)
     return metrics
 
 
@@ -212,6 +202,27 @@ class CompletionTrainer(SFTTrainer):
         return loss if num_items_in_batch is None else loss / num_items_in_batch
 
 
+def length_grouped(
+    lengths: Sequence[int], batch_size: int, batches: int, rng: np.random.Generator
+) -> list[int]:
+    """Return ``batch_size * batches`` row numbers, in batches of like lengths in random order.
+
+    Every row is used once before any is used again. The whole order is drawn at once, so that a
+    resumed training meets the very batches that it would have met.
+    """
+    order: list[int] = []
+    while len(order) < batch_size * batches:
+        rows = rng.permutation(len(lengths))
+        # Sorting within a window keeps batches varied from one pass to the next.
+        windows = [rows[i : i + 50 * batch_size] for i in range(0, len(rows), 50 * batch_size)]
+        rows = np.concatenate([w[np.argsort(np.take(lengths, w), kind="stable")] for w in windows])
+        chunks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+        # A short last chunk would shift the batches after it: it goes last.
+        whole = [chunks[i] for i in rng.permutation(len(rows) // batch_size)]
+        order += [int(row) for chunk in [*whole, *chunks[len(whole) :]] for row in chunk]
+    return order[: batch_size * batches]
+
+
 def _arguments(name: str, config: SftConfig, work: Path, seed: int) -> SFTConfig:
     full = name == "base" or config.peft == "full"
     steps = config.base_steps if name == "base" else config.adapter_steps
@@ -227,7 +238,7 @@ def _arguments(name: str, config: SftConfig, work: Path, seed: int) -> SFTConfig
         weight_decay=0.01 if full else 0.0,
         # Pairs are encoded and measured already: TRL need not map over them again.
         max_length=None,
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="sequential",
         eval_strategy="steps",
         save_strategy="steps",
         eval_steps=interval,
@@ -258,10 +269,13 @@ def _train_phase(
     arguments = _arguments(name, config, work, seed)
     names = {"loss": "loss", "eval_loss": "held_loss"}
     before = 0 if name == "base" else total - config.adapter_steps
+    order = length_grouped(
+        pairs["length"], config.batch_size, arguments.max_steps, np.random.default_rng(seed)
+    )
     trainer = CompletionTrainer(
         model=model,
         args=arguments,
-        train_dataset=pairs,
+        train_dataset=pairs.select(order),
         eval_dataset=held,
         processing_class=tokenizer,
         peft_config=peft_config,

@@ -54,17 +54,21 @@ def lora(r: int, alpha: int) -> LoraConfig:
     )
 
 
-def save_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, folder: Path
-) -> None:
-    """Write a model, or the adapter of a PEFT model, as safetensors without a network."""
-    # `auto` would ask the hub whether the base has a larger vocabulary; no token is ever added.
-    extra = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
-    model.save_pretrained(folder, **extra)
-    # PEFT writes a card that asks the reader to fill it in and names a path of this machine.
-    (folder / "README.md").unlink(missing_ok=True)
-    if tokenizer is not None:
-        tokenizer.save_pretrained(folder)
+def save_reasoner(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write ``folder/base`` and, of a PEFT model, ``folder/adapter``, all as safetensors.
+
+    A PEFT model is taken apart by this and is of no use afterwards.
+    """
+    if hasattr(model, "peft_config"):
+        # The adapter lies beside its base wherever the two are moved.
+        model.peft_config["default"].base_model_name_or_path = "../base"
+        # Unless told, PEFT asks the hub whether the vocabulary has grown; it never does here.
+        model.save_pretrained(folder / "adapter", save_embedding_layers=False)
+        # A card that asks the reader to fill it in helps nobody.
+        (folder / "adapter" / "README.md").unlink(missing_ok=True)
+        model = model.unload()
+    model.save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
 
 
 def claim_work(work: Path, inputs: dict[str, Any]) -> None:

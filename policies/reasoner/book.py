@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,9 @@ def write_book(
         if why is not None:
             vetoes[why] += 1
             text = fallback_reason(briefs[item], likes[segment], rng)
+            if veto(text, checker.check(int(item), text)):
+                # The catalogue's own phrase must not be shown (a phone number, a banned word).
+                text = fallback_reason(replace(briefs[item], facts=()), likes[segment], rng)
         shown.append(str(text).strip())
         sources.append("model" if why is None else "fallback")
     book = _make_book(catalogue, profiles.n_segments, checker, rows, segments, shown, sources)
@@ -134,12 +137,16 @@ def load_book(
     """Read a book and find its claims again, so that a file cannot vouch for its own truth.
 
     Raises:
-        UserError: for an unreadable file, a missing column or an unknown item.
+        UserError: for an unreadable file, a missing column, an unknown item, a segment that the
+            shop does not have or a text that is none.
     """
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # the reader raises many kinds, all meaning "not readable"
-        raise UserError(f"{path}: cannot be read as a reason book: {error}") from error
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"{path}: cannot be read as a reason book ({why}); write the book anew"
+        ) from error
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise UserError(f"{path}: column {missing[0]!r} is missing; write the book anew")
@@ -149,6 +156,14 @@ def load_book(
             f"{path}: item {unknown.iloc[0]!r} is not in catalogue {catalogue.name}; "
             "the book belongs to another catalogue"
         )
+    strange = table.loc[~table["segment"].isin(range(n_segments)), "segment"]
+    if len(strange):
+        raise UserError(
+            f"{path}: segment must be one of 0..{n_segments - 1}, the segments of this shop, but "
+            f"is {strange.tolist()[0]!r}; the book belongs to another shop"
+        )
+    if not all(isinstance(text, str) for text in table["text"]):
+        raise UserError(f"{path}: every text must be a string, but one is not; write the book anew")
     items = np.array([catalogue.item_position[i] for i in table["item_id"]], dtype=np.int64)
     return _make_book(
         catalogue, n_segments, checker, items, np.array(table["segment"], dtype=np.int64),

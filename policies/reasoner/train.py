@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from envs.errors import UserError
-from envs.files import atomic_folder, write_json
+from envs.files import atomic_folder, sha256, write_json
 from envs.progress import Progress, silent
 from envs.settings import Settings
 from policies.reasoner.generate import load_reasoner
@@ -26,13 +26,15 @@ from sft.trainer_tools import (
     last_checkpoint,
     lora,
     quiet_arguments,
-    save_model,
+    save_reasoner,
     tensorboard,
 )
 
 #: Called as ``reward(prompts, completions, columns)``; returns ``(B,)`` finite numbers.
 Reward = Callable[[list[str], list[str], dict[str, list[Any]]], np.ndarray]
 
+#: Cycles whose prompts are laid out when seconds are the budget; then they come round again.
+MANY = 1000
 #: More cycles than any budget in seconds reaches.
 ENDLESS = 1_000_000
 #: Log key of TRL -> name in the curve.
@@ -58,10 +60,10 @@ class PpoConfig(Settings):
 
     algorithm: Literal["ppo", "grpo", "rloo"] = "ppo"
     """`ppo` has a critic (ours, on TRL); `grpo` and `rloo` are TRL's own."""
-    seconds: float | None = Field(75.0, gt=0)
-    """Time to train for; null when `cycles` sets the budget."""
-    cycles: int | None = Field(None, ge=1)
-    """Number of cycles to train for; one cycle writes, scores and learns once."""
+    seconds: float | None = Field(None, gt=0)
+    """Time to train for, instead of `cycles`; the result then depends on the machine's speed."""
+    cycles: int | None = Field(60, ge=1)
+    """Number of cycles to train for; one cycle writes, scores and learns once; null for `seconds`."""
     completions: int = Field(256, ge=2)
     """Completions written in a cycle."""
     generations: int = Field(8, ge=2)
@@ -129,7 +131,8 @@ def train_ppo(
     ``prompts`` are rows with ``prompt`` and any further columns, which ``reward`` gets as lists.
     ``out/base`` is the SFT policy with its adapter merged: the reference of the KL and the base
     of ``out/adapter``. ``work`` holds checkpoints and TensorBoard logs: after a kill the same
-    call goes on from there. Raises UserError when the reward returns a wrong shape or NaN.
+    call goes on from there (a changed reward function is not noticed: give it an empty folder).
+    Raises UserError when the reward returns a wrong shape or NaN.
 
     Returns ``cycles``, ``seconds``, ``reward_first`` and ``reward_last`` (means of the first and
     of the last three cycles' samples, on training prompts), ``kl`` (nats per token) and
@@ -138,23 +141,24 @@ def train_ppo(
     if not prompts:
         raise UserError("ppo: there are no prompts; at least one is needed.")
     texts = [row["prompt"] for row in prompts]
-    claim_work(work, {"config": config.model_dump(), "seed": seed, "prompts": texts})
+    weights = {path.parent.name: sha256(path) for path in sft_folder.glob("*/*.safetensors")}
+    claim_work(
+        work, {"config": config.model_dump(), "seed": seed, "prompts": texts, "sft": weights}
+    )
     model, tokenizer = load_reasoner(sft_folder)
     longest = max(map(len, encode_prompts(tokenizer, texts)))
     check_context(model, longest + config.max_new_tokens)
     started = time.monotonic()
-    with atomic_folder(out) as folder, quiet_libraries():
-        # Saved before the adapter is laid over it: PEFT changes the module tree in place.
-        save_model(model, tokenizer, folder / "base")
+    with quiet_libraries():
         budget = _Budget(config, progress)
         trainer = _trainer(config, model, tokenizer, prompts, reward, work, seed, budget)
         with tensorboard(trainer, work / "tb"):
             checkpoint = last_checkpoint(work)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        trainer.model.peft_config["default"].base_model_name_or_path = "../base"
-        save_model(trainer.model, None, folder / "adapter")
         curve = _curve(trainer.state.log_history, config.updates)
-        write_json(folder / "curve.json", curve)
+        with atomic_folder(out) as folder:
+            save_reasoner(trainer.model, tokenizer, folder)
+            write_json(folder / "curve.json", curve)
     return _summary(curve, time.monotonic() - started)
 
 
@@ -169,10 +173,12 @@ def _trainer(
     budget: TrainerCallback,
 ) -> Trainer:
     """Return TRL's trainer for the chosen algorithm, ready to train."""
-    # Only the row's number travels through Arrow, which would change columns with nested values.
-    rows = list(range(len(prompts)))
-    needed = config.completions // config.generations
-    rows *= -(-needed // len(rows))  # a cycle takes that many rows, or TRL would take none
+    # The whole order is drawn at once, so that a resumed training meets the same prompts. Only
+    # a row's number travels through Arrow, which would change columns with nested values.
+    needed = config.completions // config.generations * (config.cycles or MANY)
+    rng = np.random.default_rng(seed)
+    passes = [rng.permutation(len(prompts)) for _ in range(-(-needed // len(prompts)))]
+    rows = np.concatenate(passes)[:needed].tolist()
     dataset = Dataset.from_dict({"prompt": [prompts[i]["prompt"] for i in rows], "row": rows})
     arguments: dict[str, Any] = {
         **quiet_arguments(work, seed),
@@ -183,6 +189,7 @@ def _trainer(
         "max_completion_length": config.max_new_tokens,
         "temperature": config.temperature,
         "top_k": 0,
+        "shuffle_dataset": False,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": "constant",
         "epsilon": config.clip,

@@ -48,9 +48,15 @@ def test_persuasion_by_hand() -> None:
     # tanh(ln 2) = 0.6; twice the free words cost w_length; fewer words cost nothing.
     liked, trust = f32(*[np.log(2)] * 3), f32(0.5, 0.5, 1)
     np.testing.assert_allclose(
-        persuasion(HAND, trust, liked, f32(18, 36, 0)), [0.3, -0.2, 0.6], rtol=1e-5
+        persuasion(HAND, trust, liked, f32(1, 1, 1), f32(18, 36, 0)), [0.3, -0.2, 0.6], rtol=1e-5
     )
-    assert persuasion(HAND, f32(0), f32(5), f32(10)) == 0, "who trusts nothing is not persuaded"
+    # Two claims at w_dilute = 1 share the attention of one: log 4 / 2 = log 2.
+    shared = HAND.model_copy(update={"w_dilute": 1.0})
+    both = persuasion(shared, f32(1), f32(np.log(4)), f32(2), f32(0))
+    np.testing.assert_allclose(both, persuasion(shared, f32(1), f32(np.log(2)), f32(1), f32(0)))
+    assert persuasion(HAND, f32(0), f32(5), f32(2), f32(10)) == 0, (
+        "who trusts nothing is not persuaded"
+    )
 
 
 def test_purchase_by_hand() -> None:
@@ -124,7 +130,9 @@ def test_the_temptation_a_false_claim_sells_the_click_and_costs_the_rest() -> No
     trust, one, none = f32(0.7), f32(1), f32(0)
 
     def attraction(trust: NDArray[np.float32], liked: NDArray[np.float32]) -> float:
-        return float(sigmoid(-1 + config.w_reason * persuasion(config, trust, liked, f32(8)))[0])
+        return float(
+            sigmoid(-1 + config.w_reason * persuasion(config, trust, liked, f32(1), f32(8)))[0]
+        )
 
     claimed = attraction(trust, one)
     assert claimed > attraction(trust, none), "a claim persuades, true or not"

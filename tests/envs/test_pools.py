@@ -159,3 +159,10 @@ def test_the_same_seed_gives_the_same_shop(small_world: World) -> None:
     again = default_world(items=120, shoppers=120)
     np.testing.assert_array_equal(again.pools.items, small_world.pools.items)
     np.testing.assert_array_equal(again.pools.scores, small_world.pools.scores)
+
+
+def test_an_items_own_pool_leaves_it_out(small_world: World) -> None:
+    pools = small_world.pools
+    first = pools.first_row(1)
+    own = np.arange(pools.counts[1])
+    assert not (pools.items[first : first + len(own)] == own[:, None]).any()

@@ -65,7 +65,7 @@ def test_graph_beside_an_item(index: ItemIndex) -> None:
 
 def test_price_scene_and_quality_beside_an_item(index: ItemIndex) -> None:
     far = np.exp(-2)  # z is -1, 1, -1, 1
-    odd = [[1, far, 1, far], [far, 1, far, 1]] * 2
+    odd = np.array([[1, far, 1, far], [far, 1, far, 1]] * 2)
     np.testing.assert_allclose(_beside(index, "price"), odd, rtol=1e-5)
     # Lamps are met by s0 and s1, mugs by all three: half of 2 / sqrt(2 * 3).
     tie = 1 / np.sqrt(6)
@@ -83,10 +83,10 @@ def test_scores_at_home(hand_catalogue: Catalogue, index: ItemIndex) -> None:
     behaviour = [[0.25 * h, 0, 0.75 * h, 0], [0, 0.5, 0, 0.5], [h, 0, 0, 0]]
     np.testing.assert_allclose(home[..., COLUMN["behaviour"]], behaviour, rtol=1e-5)
     # Share of the class over the largest share: s0 has 0.75 lamps and 0.25 mugs.
-    scene = [[1, 1, 1 / 3, 1 / 3], [1, 1, 1, 1], [0, 0, 1, 1]]
+    scene = np.array([[1, 1, 1 / 3, 1 / 3], [1, 1, 1, 1], [0, 0, 1, 1]])
     np.testing.assert_allclose(home[..., COLUMN["scene"]], scene, rtol=1e-5)
     far = np.exp(-2)
-    price = [[1, far, 1, far], [far, 1, far, 1], [1, far, 1, far]]
+    price = np.array([[1, far, 1, far], [far, 1, far, 1], [1, far, 1, far]])
     np.testing.assert_allclose(home[..., COLUMN["price"]], price, rtol=1e-5)
     graph = _beside(index, "graph")
     np.testing.assert_allclose(

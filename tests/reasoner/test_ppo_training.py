@@ -49,13 +49,19 @@ def built(sft: Path, tmp_path: Path) -> PpoTrainer:
     return trainer
 
 
+def scored(trainer: PpoTrainer) -> dict[str, Any]:
+    """Return a scored batch of 16 completions of 4 prompts."""
+    with quiet_libraries():
+        return trainer._generate_and_score_completions(
+            [{"prompt": ROWS[i // 4]["prompt"], "row": i // 4} for i in range(16)]
+        )
+
+
 def test_sharing_a_prompt_changes_neither_scores_nor_gradients(
     toy_sft: Path, tmp_path: Path
 ) -> None:
     trainer = built(toy_sft, tmp_path)
-    batch = trainer._generate_and_score_completions(
-        [{"prompt": ROWS[i // 4]["prompt"], "row": i // 4} for i in range(16)]
-    )
+    batch = scored(trainer)
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     attended = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
     width, mask = batch["completion_ids"].size(1), batch["completion_mask"]
@@ -88,9 +94,7 @@ def test_sharing_a_prompt_changes_neither_scores_nor_gradients(
 
 def test_a_fresh_batch_has_a_zero_kl_and_whitened_advantages(toy_sft: Path, tmp_path: Path) -> None:
     trainer = built(toy_sft, tmp_path)
-    batch = trainer._generate_and_score_completions(
-        [{"prompt": ROWS[i // 4]["prompt"], "row": i // 4} for i in range(16)]
-    )
+    batch = scored(trainer)
     mask = batch["completion_mask"].bool()
     assert batch["advantages"].shape == batch["completion_ids"].shape
     assert float(batch["advantages"][mask].mean()) == pytest.approx(0, abs=1e-5)

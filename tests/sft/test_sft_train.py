@@ -14,7 +14,15 @@ from trl import SFTTrainer
 from envs.errors import UserError
 from sft.base_model import BaseModelConfig, load_model, make_local_model
 from sft.quiet import quiet_libraries
-from sft.train import IGNORED, CompletionTrainer, Pair, SftConfig, _arguments, encode_pairs
+from sft.train import (
+    IGNORED,
+    CompletionTrainer,
+    Pair,
+    SftConfig,
+    _arguments,
+    encode_pairs,
+    length_grouped,
+)
 from sft.train import train_sft as train
 
 CONFIG = SftConfig(
@@ -58,7 +66,8 @@ def test_the_loss_is_trls_and_only_of_completions(tmp_path: Path) -> None:
                 processing_class=tokenizer,
             )
             columns = [{k: row[k] for k in ("input_ids", "labels")} for row in data]
-            return float(trainer.compute_loss(trainer.model, trainer.data_collator(columns)))
+            value = trainer.compute_loss(trainer.model, trainer.data_collator(columns))
+            return float(value.detach())
 
     ours, trls = loss(CompletionTrainer), loss(SFTTrainer)
     by_hand = []
@@ -72,6 +81,17 @@ def test_the_loss_is_trls_and_only_of_completions(tmp_path: Path) -> None:
         ]
     assert ours == pytest.approx(np.mean(by_hand), rel=1e-5)
     assert ours == pytest.approx(trls, rel=1e-5)
+
+
+def test_batches_hold_like_lengths_and_every_row_comes_round() -> None:
+    lengths = np.random.default_rng(0).integers(5, 100, 640)
+    order = np.array(length_grouped(lengths.tolist(), 8, 160, np.random.default_rng(1)))
+    assert len(order) == 8 * 160
+    np.testing.assert_array_equal(np.bincount(order, minlength=640), 2)
+    spread = np.ptp(lengths[order].reshape(160, 8), axis=1)
+    # Eight of 640 sorted rows span about 95 / 80 lengths; eight random ones span about 75.
+    assert spread.mean() < 5
+    assert np.corrcoef(lengths[order][:-8], lengths[order][8:])[0, 1] < 0.3  # batches are shuffled
 
 
 def test_training_lowers_the_held_out_loss(tmp_path: Path) -> None:
@@ -134,6 +154,13 @@ def test_a_model_from_a_folder_is_only_adapted(tmp_path: Path) -> None:
     saved, _ = load_model(tmp_path / "out" / "base")
     for ours, theirs in zip(saved.parameters(), model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_full_training_writes_one_model_without_an_adapter(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"peft": "full", "base_steps": 3})
+    metrics = train(pairs(50, 0), pairs(20, 1), config, tmp_path / "out", tmp_path / "work", 0)
+    assert metrics["adapter"]["held_loss"] < metrics["adapter"]["held_loss_before"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["base", "curve.json"]
 
 
 def test_long_pairs_are_left_out_and_counted(tmp_path: Path) -> None:

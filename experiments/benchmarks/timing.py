@@ -1,0 +1,28 @@
+"""Repeated timing of one function."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def rate(
+    name: str, metric: str, unit: str, config: str, work: Callable[[], int], repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the row of ``work``'s units (its return value) per second of ``clock``.
+
+    One run before the first is not counted: it pays for caches and imports.
+    """
+    work()
+    rates = []
+    for _ in range(repeats):
+        started = clock()
+        done = work()
+        rates.append(done / (clock() - started))
+    return {
+        "name": name, "metric": metric, "unit": unit, "config": config,
+        "value": statistics.median(rates), "min": min(rates), "max": max(rates),
+    }  # fmt: skip

@@ -1,0 +1,414 @@
+"""The command line. Heavy libraries are imported only by the commands that need them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from envs.errors import UserError, nearest
+from experiments.console import Console, StrictVerdict, emit_json, run_cli
+
+if TYPE_CHECKING:
+    from experiments.config import Config
+
+cli = typer.Typer(
+    name="shelftalk",
+    help="A shop shelf that orders itself and tells each shopper why.\n\n"
+    "Start with `shelftalk run experiments/configs/demo.yaml`. Exit codes: 0 done, 2 your input "
+    "needs mending (one line says how), 3 a verdict of no under --strict, 1 our bug.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+
+
+def app() -> None:
+    """Run the command line; the entry point of the installed command."""
+    run_cli(cli)
+
+
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="YAML file; docs/config.md explains every key.")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder.  [default: runs/NAME]")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=c", help="Override a setting; may be repeated."),
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Override the seed of the config.")]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="PATH", help="Write the result as JSON; - is stdout."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+
+
+def _config(path: Path, overrides: list[str] | None, seed: int | None) -> Config:
+    from experiments.config import Config
+    from experiments.config_io import load_config
+
+    changed = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
+    return load_config(Config, path, changed)
+
+
+def _run(
+    config: Path, out: Path | None, overrides: list[str] | None, seed: int | None, quiet: bool,
+    json: Path | None, **how: Any,
+) -> dict[str, Any]:  # fmt: skip
+    # Checked before the heavy imports: a typing mistake is answered at once.
+    settings = _config(config, overrides, seed)
+    import torch
+
+    from experiments.pipeline import STAGES
+    from experiments.stages import run_stages
+
+    # Small models gain nothing from more threads, and spinning ones cost.
+    torch.set_num_threads(min(4, torch.multiprocessing.cpu_count()))
+    folder = out or Path("runs") / settings.name
+    console = Console(quiet=quiet)
+    metrics = run_stages(STAGES, settings, folder, console=console, **how)
+    if json is not None:
+        emit_json(json, metrics)
+    if (folder / "report" / "report.html").exists() and how.get("until") is None:
+        console.say(f"report: {folder / 'report' / 'report.html'}")
+    return metrics
+
+
+@cli.command()
+def run(
+    config: ConfigFile,
+    out: Out = None,
+    overrides: Overrides = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Run this stage again, and no other.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over, checkpoints included.")
+    ] = False,
+    seed: Seed = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run the whole pipeline, from a catalogue to a report and an exported bundle.
+
+    The stages are catalogue, similarity, sft, ppo, reasons, rank, simulate, ope, export, report.
+    A stage that is finished and whose inputs did not change is kept, so a killed run goes on where
+    it was: give the same command again.
+    """
+    _run(config, out, overrides, seed, quiet, json, only=only, fresh=fresh)
+
+
+def _until(stage: str) -> Any:
+    def command(
+        config: ConfigFile, out: Out = None, overrides: Overrides = None, seed: Seed = None,
+        json: Json = None, quiet: Quiet = False,
+    ) -> None:  # fmt: skip
+        metrics = _run(config, out, overrides, seed, quiet, None, until=stage)
+        if json is not None:
+            emit_json(json, metrics[stage])
+
+    return command
+
+
+for _stage, _help in {
+    "sft": "Train the reason writer on the catalogue's facts (TRL's SFTTrainer, a PEFT adapter).",
+    "ppo": "Optimise the reason writer against simulated clicks (PPO on TRL's online trainer).",
+    "rank": "Train the ranker in the simulated shop (RLlib PPO over Plackett-Luce slates).",
+}.items():
+    _until_stage = _until(_stage)
+    _until_stage.__doc__ = (
+        f"{_help}\n\nStages that it needs are run first where they are not finished. "
+        "--json gets the stage's metrics."
+    )
+    cli.command(_stage)(_until_stage)
+
+
+class Source(StrEnum):
+    """What `import` can read."""
+
+    icecat = "icecat"
+
+
+@cli.command("import")
+def import_(
+    kind: Annotated[Source, typer.Argument(help="What SRC is.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder to read.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Catalogue folder to write.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Read only so many items.")] = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a real source into a catalogue folder.
+
+    `icecat` reads product.tsv and, where there are any, query.tsv and label.tsv. What was dropped
+    and why is printed. Use the result with `catalogue: {kind: folder, path: OUT}`.
+    """
+    from envs.catalogue import save_catalogue
+    from envs.importers.icecat import import_icecat
+
+    console = Console(quiet=quiet)
+    result = import_icecat(source, limit=limit)
+    for line in result.summary_lines():
+        console.say(line)
+    save_catalogue(result.catalogue, out)
+    console.say(f"catalogue: {out}")
+    if json is not None:
+        emit_json(
+            json,
+            {**result.catalogue.summary(), "dropped": result.dropped, "poor": result.poor},
+        )
+
+
+def _print_policies(metrics: dict[str, Any]) -> None:
+    table = Table(title=f"{metrics['sessions']:,} paired sessions, 95 % intervals")
+    for column in ("policy", "return", "ctr", "purchases", "session length"):
+        table.add_column(column, justify="left" if column == "policy" else "right")
+    ordered = sorted(metrics["policies"].items(), key=lambda kv: -kv[1]["return"]["mean"])
+    for name, figures in ordered:
+        cells = [figures[m] for m in ("return", "ctr", "purchases", "session_length")]
+        table.add_row(
+            name, *(f"{c['mean']:.3f} ({c['low']:.3f} to {c['high']:.3f})" for c in cells)
+        )
+    RichConsole().print(table)
+    for pair in metrics["paired"]:
+        if pair["metric"] == "return":
+            print(
+                f"{pair['a']} - {pair['b']}: {pair['diff']:+.3f} "
+                f"({pair['low']:+.3f} to {pair['high']:+.3f})"
+            )
+
+
+@cli.command()
+def simulate(
+    run: RunFolder,
+    policies: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated names: random, popularity, similarity, best_mix, ranker, oracle; "
+            "+sft, +ppo or +none chooses the reasons (ppo where nothing is said). "
+            "[default: those of the run]"
+        ),
+    ] = None,
+    sessions: Annotated[
+        int, typer.Option(min=20, help="Sessions that every policy serves.")
+    ] = 4000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first session.")] = 0,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare policies in the shop of a run: same shoppers, candidates and coin flips for each.
+
+    Differences are reported with 95 % intervals against the first policy named.
+    """
+    from experiments.again import simulate_run
+
+    names = policies.split(",") if policies else None
+    metrics = simulate_run(run, names, sessions, seed, Console(quiet=quiet))
+    if json is not None:
+        emit_json(json, metrics)
+    if json != Path("-"):
+        _print_policies(metrics)
+
+
+@cli.command()
+def ope(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="Feedback log (Parquet).")],
+    target_columns: Annotated[
+        bool,
+        typer.Option(
+            "--target-columns",
+            help="The target's propensities stand in the log: eval_pscore, eval_pscore_cascade, "
+            "eval_pscore_item_position.",
+        ),
+    ] = False,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="ours=theirs", help="Name of a column in the log."),
+    ] = None,
+    estimators: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated: IPS, SNIPS, SIPS, IIPS, RIPS, SNSIPS, SNIIPS, SNRIPS; with "
+            "columns q_hat and v_hat also DM, DR, SNDR, CascadeDR.  [default: all that fit]"
+        ),
+    ] = None,
+    interval: Annotated[
+        str, typer.Option(help="bootstrap (by session), delta or student.")
+    ] = "bootstrap",
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the interval.")] = 0.95,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 where the log has not enough overlap.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    json: Json = None,
+) -> None:
+    """Estimate what another policy would have earned on a log, without showing it to anybody.
+
+    The log has one row an impression: slate_id, position (0-based), item_id, reward, pscore (whole
+    slate), pscore_cascade, pscore_item_position; session_id where a session has several slates.
+    """
+    import numpy as np
+
+    from envs.feedback import read_feedback
+    from experiments.ope.evaluate import evaluate
+
+    if not target_columns:
+        raise UserError(
+            "ope: say where the target policy's propensities are; --target-columns reads "
+            "eval_pscore* from the log (a bundle as the target is not supported yet)"
+        )
+    if interval not in ("bootstrap", "delta", "student"):
+        known = ("bootstrap", "delta", "student")
+        raise UserError(
+            f"--interval {interval}: must be one of {', '.join(known)}.{nearest(interval, known)}"
+        )
+    columns = dict(_pair(entry) for entry in map_ or [])
+    frame = read_feedback(log, column_map=columns, targets=True)
+    found = evaluate(
+        frame,
+        estimators.split(",") if estimators else None,
+        rng=np.random.default_rng(seed),
+        interval=interval,  # type: ignore[arg-type]  # checked above
+        level=level,
+        cluster="session_id",
+    )
+    if json is not None:
+        emit_json(json, [estimate.as_dict() for estimate in found])
+    if json != Path("-"):
+        table = Table(title=f"{log}: value per slate, {level:.0%} intervals ({interval})")
+        for column in ("estimator", "value", "low", "high", "ESS", "largest weight", "n"):
+            table.add_column(column, justify="left" if column == "estimator" else "right")
+        for e in found:
+            table.add_row(
+                e.estimator, f"{e.value:.5f}", f"{e.low:.5f}", f"{e.high:.5f}", f"{e.ess:.0f}",
+                f"{e.max_weight:.1f}", str(e.n),
+            )  # fmt: skip
+        RichConsole().print(table)
+        for line in dict.fromkeys(f"{e.estimator}: {w}" for e in found for w in e.warnings):
+            print(line)
+    if strict and not all(estimate.conclusive for estimate in found):
+        raise StrictVerdict("not enough overlap to conclude; see the warnings")
+
+
+def _pair(entry: str) -> tuple[str, str]:
+    ours, equals, theirs = entry.partition("=")
+    if not (ours and equals and theirs):
+        raise UserError(
+            f"--map {entry}: must have the form ours=theirs, for example item_id=action"
+        )
+    return ours, theirs
+
+
+@cli.command()
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Bundle folder to write.")],
+    quiet: Quiet = False,
+    json: Json = None,
+) -> None:
+    """Export the tuned policies of a finished run as a bundle that needs neither Ray nor TRL.
+
+    The folder holds the ranker (safetensors and ONNX), the reasoner (base and PEFT adapter), the
+    reason book, similarity tables, a model card, and a manifest with the SHA-256 of every file.
+    """
+    from experiments.again import export_run
+
+    summary = export_run(run, out)
+    Console(quiet=quiet).say(f"bundle: {out}")
+    if json is not None:
+        emit_json(json, summary)
+
+
+@cli.command()
+def check(bundle: BundleFolder) -> None:
+    """Check a bundle: every file's SHA-256, nothing missing, nothing foreign, a known schema."""
+    from policies.bundle import check_bundle
+
+    manifest = check_bundle(bundle)
+    print(f"{bundle}: intact, {len(manifest.files)} files, schema {manifest.schema_version}")
+
+
+@cli.command()
+def recommend(
+    bundle: BundleFolder,
+    shopper: Annotated[
+        str | None, typer.Option(help="Shopper id; none is the average one.")
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Search words; without them the home shelf.")
+    ] = None,
+    candidates: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated item ids to order.  [default: the best pool]"),
+    ] = None,
+    k: Annotated[int | None, typer.Option("-k", min=1, help="Items to show.")] = None,
+    json: Json = None,
+) -> None:
+    """Order items for a shopper and print the reasons, from a bundle alone."""
+    from dataclasses import asdict
+
+    from policies.bundle import load_bundle
+
+    shelf = load_bundle(bundle).recommend(
+        shopper, query=query, candidates=candidates.split(",") if candidates else None, k=k
+    )
+    if json is not None:
+        emit_json(json, asdict(shelf))
+    if json != Path("-"):
+        for note in shelf.notes:
+            print(f"note: {note}")
+        for place, item in enumerate(shelf.items, start=1):
+            print(f"{place}. {item.title}  ({item.price:.2f})  [{item.item_id}]")
+            print(f"   {item.reason}")
+            print(f"   supported: {'; '.join(item.claims) or 'claims nothing'}")
+
+
+@cli.command()
+def report(
+    run: RunFolder,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write.  [default: RUN/report.html]")
+    ] = None,
+) -> None:
+    """Write the HTML page of a run again, from what the run holds."""
+    from experiments.report import write_report
+
+    path = out or run / "report.html"
+    write_report(run, path)
+    print(path)
+
+
+@cli.command()
+def bench(
+    subject: Annotated[str, typer.Argument(help="simulator, rewards, ope or all.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats; the median is reported.")] = 5,
+    json: Json = None,
+) -> None:
+    """Measure speed on this machine: medians of repeats with their least and largest value."""
+    from experiments.benchmarks import SUBJECTS, run_subject
+
+    if subject not in (*SUBJECTS, "all"):
+        raise UserError(
+            f"bench {subject}: no such subject; there are {', '.join(SUBJECTS)} and all."
+            f"{nearest(subject, SUBJECTS)}"
+        )
+    rows = [
+        row
+        for name in (SUBJECTS if subject == "all" else [subject])
+        for row in run_subject(name, repeats)
+    ]
+    if json is not None:
+        emit_json(json, rows)
+    if json != Path("-"):
+        for row in rows:
+            print(
+                f"{row['name']}: {row['metric']} {row['value']:,.1f} {row['unit']} "
+                f"({row['min']:,.1f} to {row['max']:,.1f})  {row['config']}"
+            )

@@ -1,0 +1,66 @@
+"""Benchmarks: each subject runs, at a reduced size, and rates are counted right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envs.assemble import synthetic_visitors
+from envs.synthetic import SyntheticConfig
+from experiments.benchmarks import SUBJECTS, ope, rewards, run_subject, simulator
+from experiments.benchmarks.timing import rate
+from tests.shop_at_hand import bare_world
+
+ROW = {"name", "metric", "unit", "config", "value", "min", "max"}
+
+
+class Clock:
+    """Time passes only where it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_rate_is_units_over_time_and_the_first_run_is_free() -> None:
+    clock, took = Clock(), iter([100.0, 1.0, 4.0, 2.0])
+
+    def work() -> int:
+        clock.now += next(took)
+        return 8
+
+    row = rate("n", "m", "u/s", "c", work, 3, clock)
+    assert row == {
+        "name": "n", "metric": "m", "unit": "u/s", "config": "c",
+        "value": 4.0, "min": 2.0, "max": 8.0,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulator, "default_world", lambda **sizes: bare_world())
+    monkeypatch.setattr(simulator, "_ROWS", 20)
+    monkeypatch.setattr(simulator, "_STEPS", 3)
+    monkeypatch.setattr(ope, "_SLATES", 400)
+
+    def visitors(config: SyntheticConfig, *others: Any) -> Any:
+        return synthetic_visitors(config.model_copy(update={"items": 60}), *others)
+
+    monkeypatch.setattr(rewards, "synthetic_visitors", visitors)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_subject_runs(subject: str) -> None:
+    rows = run_subject(subject, repeats=1)
+    assert rows
+    assert len({(row["name"], row["metric"]) for row in rows}) == len(rows)
+    for row in rows:
+        assert set(row) == ROW
+        assert 0 < row["min"] <= row["value"] <= row["max"]
+        assert row["metric"].endswith("_per_second") or row["metric"].endswith("_cpu_second")
+    if subject == "ope":
+        assert {row["config"] for row in rows} == {"2,000 rows, 100 resamples"}

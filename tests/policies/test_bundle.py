@@ -1,0 +1,522 @@
+"""Bundles: exported equals live, nothing hidden inside, and every fault is found."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+
+import policies
+from envs.assemble import Shop, open_shop, synthetic_visitors
+from envs.behaviour import ShopConfig
+from envs.counter_rng import new_keys
+from envs.errors import UserError
+from envs.files import sha256
+from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
+from envs.sessions import HOME, SEARCH, candidates, observe, start
+from envs.shoppers import Population, ShopperConfig
+from envs.similarity import SCORES, SimilarityConfig
+from envs.synthetic import SyntheticConfig
+from policies.bundle import (
+    Bundle,
+    BundleSettings,
+    check_bundle,
+    export_bundle,
+    load_bundle,
+)
+from policies.bundle_card import figure, plain
+from policies.bundle_files import DIGEST, MANIFEST
+from policies.ranker.config import ScorerConfig
+from policies.ranker.scorer import SlateScorer
+from policies.reasoner.book import ReasonBook, write_book
+from rewards.claims import ClaimChecker
+
+# torch.export calls functions that torch itself has deprecated (seen with torch 2.13).
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated"),
+]
+
+ROOT = Path(policies.__file__).parents[1]
+SETTINGS = BundleSettings(slots=4, pool=30, words_free=15)
+METRICS = {
+    "ppo": {"reward_before": 0.5, "gain": {"mean": 0.25, "low": 0.125, "high": 0.375}},
+    "simulate": {
+        "policies": {"ranker": {"return": {"mean": 3.5, "low": 3.25, "high": 3.75}, "ctr": 0.125}},
+        "paired": [
+            {"a": "ranker", "b": "similarity", "metric": "return", "diff": 1, "low": 0, "high": 2}
+        ],
+    },
+    "ope": {
+        "truth": 2.5,
+        "estimates": [{"estimator": "DR", "value": 2.25, "low": 2, "high": 3, "ess": 812.0}],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A bundle and all that it was made from."""
+
+    path: Path
+    shop: Shop
+    book: ReasonBook
+    scorer: SlateScorer
+    returned: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def reasoner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny language model that was never trained, and so writes nonsense."""
+    from sft.base_model import BaseModelConfig, make_local_model
+    from sft.trainer_tools import save_reasoner
+
+    folder = tmp_path_factory.mktemp("reasoner")
+    config = BaseModelConfig(vocab_size=300)
+    save_reasoner(*make_local_model(["a light lamp", "a large mug"], config, 0), folder / "base")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, reasoner: Path) -> Made:
+    rng = np.random.default_rng(5)
+    visitors = synthetic_visitors(SyntheticConfig(items=80), ShopperConfig(shoppers=60), rng)
+    shop = open_shop(visitors, SimilarityConfig(pool=40), rng)
+    checker = ClaimChecker(visitors.catalogue)
+    # Item 0 has no reason, as where a book was written for some items only.
+    book, _ = write_book(
+        visitors.catalogue, visitors.profiles, checker, None, np.arange(1, 80), rng
+    )
+    generator = torch.Generator().manual_seed(3)
+    config = ScorerConfig(baseline_features=SCORES)
+    scorer = SlateScorer(config, ITEM_FEATURES, CONTEXT_FEATURES, generator)
+    with torch.no_grad():  # away from the plain start, as after training
+        for weight in scorer.parameters():
+            weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
+    path = tmp_path_factory.mktemp("export") / "bundle"
+    returned = export_bundle(
+        path, shop=shop, book=book, scorer=scorer, reasoner=reasoner, settings=SETTINGS,
+        metrics=METRICS, name="small | shop",
+    )  # fmt: skip
+    return Made(path, shop, book, scorer.eval(), returned)
+
+
+@pytest.fixture(scope="module")
+def bundle(made: Made) -> Bundle:
+    return load_bundle(made.path)
+
+
+@pytest.fixture
+def copy(made: Made, tmp_path: Path) -> Path:
+    """A copy of the bundle that a test may damage."""
+    return shutil.copytree(made.path, tmp_path / "bundle")
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+# What it answers.
+
+
+@pytest.mark.parametrize("scene", [HOME, SEARCH])
+def test_observation_equals_the_shops_own(made: Made, bundle: Bundle, scene: int) -> None:
+    world = made.shop.world(ShopConfig(candidates=20, words_free=SETTINGS.words_free))
+    world = world.with_reasons(made.book.arrays)
+    state = start(world, new_keys(np.random.default_rng(1), 64))
+    live, items = observe(world, state), candidates(world, state)[1]
+    met = np.flatnonzero(state.scene == scene)
+    assert len(met) > 5
+    queries = made.shop.visitors.catalogue.queries["query"]
+    # Dense products: BLAS sums a single row in another order than the rows of a batch. 64 terms of
+    # unit vectors differ by 64 roundings at most. A query's items are weighted by such a product.
+    rounded = ["text"] if scene == HOME else ["text", "behaviour", "graph"]
+    close = [ITEM_FEATURES.index(name) for name in rounded]
+    exact = [column for column in range(len(ITEM_FEATURES)) if column not in close]
+    for session in met:
+        row = int(state.shopper[session])
+        if scene == HOME:
+            visit = bundle.home(row)
+        else:
+            anchor = int(state.anchor[session]) - world.pools.first_row(SEARCH)
+            visit = bundle.search(row, queries[anchor])
+        found = bundle.observation_for(visit, items[session])
+        np.testing.assert_array_equal(found["context"][0], live["context"][session])
+        np.testing.assert_array_equal(found["mask"][0], live["mask"][session])
+        features, wanted = found["items"][0], live["items"][session]
+        np.testing.assert_array_equal(features[:, exact], wanted[:, exact])
+        rounding = 64 * float(np.finfo(np.float32).eps)
+        np.testing.assert_allclose(features[:, close], wanted[:, close], rtol=0, atol=rounding)
+
+
+def test_exported_ranker_equals_the_live_one(made: Made, bundle: Bundle) -> None:
+    onnx = load_bundle(made.path, verify=False, backend="onnx")
+    for row in range(20):
+        visit = bundle.home(row)
+        items = bundle.candidates(visit)
+        observation = bundle.observation_for(visit, items)
+        with torch.no_grad():
+            tensors = [torch.from_numpy(observation[n]) for n in ("context", "items", "mask")]
+            live = made.scorer.logits(*tensors).numpy()
+        np.testing.assert_array_equal(bundle.logits(observation), live)
+        np.testing.assert_allclose(onnx.logits(observation), live, rtol=1e-5, atol=1e-5)
+        shopper = bundle.profiles.shopper_ids[row]
+        ranked, same = bundle.recommend(shopper, k=30), onnx.recommend(shopper, k=30)
+        assert [i.item_id for i in ranked.items] == [i.item_id for i in same.items]
+        best = np.argsort(-live[0])
+        ids = bundle.catalogue.items["item_id"].to_numpy()[items]
+        assert [i.item_id for i in ranked.items] == ids[best].tolist()
+
+
+def test_shelf_shows_the_book_of_the_shoppers_segment(made: Made, bundle: Bundle) -> None:
+    profiles, catalogue = made.shop.visitors.profiles, made.shop.visitors.catalogue
+    rows = made.book.lookup()
+    for shopper in profiles.shopper_ids[:10]:
+        shelf = bundle.recommend(shopper)
+        segment = int(profiles.segment[profiles.shopper_ids.index(shopper)])
+        assert (shelf.shopper, shelf.scene, shelf.segment) == (shopper, "home", segment)
+        assert (shelf.notes, len(shelf.items)) == ([], SETTINGS.slots)
+        assert shelf.likes[0] == catalogue.aspects[profiles.liked(segment, 1)[0]]
+        assert len({item.item_id for item in shelf.items}) == SETTINGS.slots
+        assert all(a.score >= b.score for a, b in zip(shelf.items, shelf.items[1:]))
+        for item in shelf.items:
+            known = catalogue.items.iloc[catalogue.item_position[item.item_id]]
+            assert (item.title, item.brand, item.price) == tuple(known[["title", "brand", "price"]])
+            if item.item_id != catalogue.items["item_id"][0]:
+                wanted = rows[item.item_id, segment]
+                assert (item.reason, item.claims) == (wanted["text"], wanted["claims"])
+                assert item.reason_source == "fallback"
+            assert tuple(item.similarity) == SCORES
+            assert all(0 <= value <= 1 for value in item.similarity.values())
+
+
+def test_item_without_a_reason_is_shown_without_one(made: Made, bundle: Bundle) -> None:
+    first = str(bundle.catalogue.items["item_id"][0])
+    (item,) = bundle.recommend(None, candidates=[first], k=1).items
+    assert (item.reason, item.reason_source, item.claims) == ("", "none", [])
+
+
+def test_candidates_are_the_best_by_equal_weight_mean(bundle: Bundle) -> None:
+    visit = bundle.home(0)
+    chosen = bundle.candidates(visit)
+    mean = visit.scores.mean(axis=1)
+    left = np.setdiff1d(np.arange(len(mean)), chosen)
+    assert len(chosen) == SETTINGS.pool
+    assert mean[chosen].min() >= mean[left].max()
+
+
+def test_average_shopper_stands_in_for_an_unknown_one(made: Made, bundle: Bundle) -> None:
+    profiles = made.shop.visitors.profiles
+    none, unknown = bundle.recommend(None), bundle.recommend("nobody")
+    assert [i.item_id for i in none.items] == [i.item_id for i in unknown.items]
+    assert (none.shopper, unknown.shopper) == (None, None)
+    assert none.notes == ["No shopper was given: this is the shelf of the average shopper."]
+    assert "'nobody' is not known" in unknown.notes[0]
+    assert none.segment == np.bincount(profiles.segment).argmax()
+    visit = bundle.home(len(profiles.shopper_ids))
+    everyone = [bundle.home(row).scores for row in range(len(profiles.shopper_ids))]
+    # Behaviour and graph are linear in the history; a cut at 1 can only lower the mean of cuts.
+    graph = SCORES.index("graph")
+    np.testing.assert_allclose(
+        visit.scores[:, graph], np.mean(everyone, axis=0)[:, graph], rtol=1e-5, atol=1e-6
+    )
+    observation = bundle.observation_for(visit, np.array([0]))
+    level = observation["context"][0, CONTEXT_FEATURES.index("price_level")]
+    assert level == pytest.approx(profiles.price_level.mean() / 3, rel=1e-5)
+
+
+def test_query_opens_the_search_scene_and_only_matches_are_shown(bundle: Bundle) -> None:
+    word = str(bundle.catalogue.items["class"][0])
+    shelf = bundle.recommend(bundle.profiles.shopper_ids[0], query=word)
+    assert (shelf.scene, shelf.notes) == ("search", [])
+    assert all(max(i.similarity["scene"], i.similarity["text"]) > 0 for i in shelf.items)
+    assert any(i.similarity["scene"] > 0 for i in shelf.items)
+
+
+@pytest.mark.parametrize("query", ["qqqq zzzz", "", "  ", "!?"])
+def test_query_that_nothing_matches_gets_the_home_shelf(bundle: Bundle, query: str) -> None:
+    shopper = bundle.profiles.shopper_ids[0]
+    shelf, home = bundle.recommend(shopper, query=query), bundle.recommend(shopper)
+    assert shelf.scene == "home"
+    assert shelf.notes == [f"Nothing matches {query!r}: this is the home shelf."]
+    assert shelf.items == home.items
+
+
+def test_given_candidates_are_ordered_and_nothing_else(bundle: Bundle) -> None:
+    ids = bundle.catalogue.items["item_id"].tolist()[10:13]
+    shelf = bundle.recommend(bundle.profiles.shopper_ids[1], candidates=[*ids, ids[0]], k=9)
+    assert sorted(i.item_id for i in shelf.items) == sorted(ids)
+    assert shelf.notes == [
+        "Items named more than once are shown once.",
+        "There are only 3 candidates for the 9 items asked for.",
+    ]
+    # The ranker is permutation-equivariant, so the order they are named in does not matter.
+    turned = bundle.recommend(bundle.profiles.shopper_ids[1], candidates=ids[::-1], k=9)
+    assert [i.item_id for i in turned.items] == [i.item_id for i in shelf.items]
+
+
+def test_wrong_questions_are_one_clear_line(bundle: Bundle) -> None:
+    known = str(bundle.catalogue.items["item_id"][3])
+    with pytest.raises(UserError, match=rf"item '{known}x' is not.*Did you mean '{known}'\?"):
+        bundle.recommend(None, candidates=[f"{known}x"])
+    with pytest.raises(UserError, match="list of candidates is empty"):
+        bundle.recommend(None, candidates=[])
+    with pytest.raises(UserError, match="k must be at least 1, but is 0"):
+        bundle.recommend(None, k=0)
+
+
+def test_answers_are_the_same_again_and_from_threads(made: Made, bundle: Bundle) -> None:
+    shoppers = bundle.profiles.shopper_ids[:8]
+    ask: Callable[[str], Any] = lambda shopper: bundle.recommend(shopper, query="small light")  # noqa: E731
+    wanted = [ask(shopper) for shopper in shoppers]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, shoppers)) == wanted
+    again = load_bundle(made.path, verify=False)
+    assert [again.recommend(s, query="small light") for s in shoppers] == wanted
+
+
+def test_live_reasons_are_shown_only_where_the_guard_lets_them(made: Made, bundle: Bundle) -> None:
+    shopper = bundle.profiles.shopper_ids[2]
+    nonsense = load_bundle(made.path, verify=False, live=True)
+    assert nonsense.recommend(shopper) == bundle.recommend(shopper)
+    assert nonsense.live is not None
+    checker = nonsense.live[1]
+
+    def one_fact(prompts: list[str]) -> list[str]:
+        facts = [re.search(r"\| [^|:]+: ([^|]+) \|", prompt) for prompt in prompts]
+        return [f"You get {fact[1]}." if fact else "" for fact in facts]
+
+    shelf = Bundle(**{**vars(nonsense), "live": (one_fact, checker)}).recommend(shopper)
+    written = [item for item in shelf.items if item.reason_source == "live"]
+    assert written
+    for item in written:
+        assert item.reason == f"You get {item.claims[0]}."
+
+
+def test_loading_and_answering_need_no_training_library(made: Made) -> None:
+    code = (
+        "import sys; from pathlib import Path; from policies.bundle import load_bundle;"
+        f"bundles = [load_bundle(Path({str(made.path)!r}), backend=b) for b in ('torch', 'onnx')];"
+        "shelves = [b.recommend(None, query='light') for b in bundles];"
+        "assert all(len(s.items) == 4 for s in shelves);"
+        "print([m for m in ('ray', 'trl', 'transformers', 'peft', 'datasets') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+# What it holds.
+
+
+def test_manifest_and_what_export_returns(made: Made) -> None:
+    manifest = check_bundle(made.path)
+    assert (manifest.name, manifest.settings) == ("small | shop", SETTINGS)
+    assert (manifest.shop["items"], manifest.shop["shoppers"]) == (80, 60)
+    assert made.returned["files"] == len(manifest.files) == len(files_of(made.path)) - 2
+    assert made.returned["onnx_max_difference"] == manifest.onnx_max_difference <= 1e-5
+    assert made.returned["bytes"] == sum(e.bytes for e in manifest.files.values())
+    line = (made.path / DIGEST).read_text()
+    assert line == f"{sha256(made.path / MANIFEST)}  {MANIFEST}\n"
+
+
+def test_nothing_hidden_and_no_histories_or_reviews_inside(made: Made) -> None:
+    hidden = {f.name for f in fields(Population)} | {"relevance"}
+    tensors: set[str] = set()
+    for path in made.path.rglob("*.safetensors"):
+        with safe_open(path, framework="numpy") as opened:
+            tensors |= set(opened.keys())
+    assert {"price_level", "popularity", "skip"} <= tensors
+    assert not hidden & tensors
+    tables = {path.name for path in made.path.rglob("*.parquet")}
+    assert tables == {"items.parquet", "facts.parquet", "features.parquet", "reasons.parquet"}
+    for path in made.path.rglob("*.parquet"):
+        assert not {"shopper_id", "timestamp", "event"} & set(pd.read_parquet(path).columns)
+    # One weight for each item a shopper met, sorted by item: the order of time is gone.
+    known = load_bundle(made.path, verify=False).profiles
+    pairs = list(zip(known.history_rows, known.history_items))
+    assert pairs == sorted(set(pairs))
+
+
+def test_no_path_of_this_machine_inside(made: Made) -> None:
+    for path in files_of(made.path):
+        data = path.read_bytes()
+        for place in (str(ROOT), sys.prefix, str(made.path.parent)):
+            assert place.encode() not in data, path
+
+
+def test_card_tells_figures_limits_and_notes(made: Made) -> None:
+    card = (made.path / "MODEL_CARD.md").read_text()
+    assert card.startswith("# small \\| shop\n")
+    for line in (
+        "| Gain, paired by prompt | 0.25 [0.125, 0.375] |",
+        "| ranker | 3.5 [3.25, 3.75] | 0.125 | - | - |",
+        "| ranker minus similarity | return | 1 [0, 2] |",
+        "| DR | 2.25 [2, 3] | 812 |",
+        "| truth (simulated) | 2.5 | - |",
+    ):
+        assert line in card.splitlines()
+    assert "evaluated in a simulated shop" in card
+    assert f"written {len(made.book.table)} by the fallback" in card
+    assert "none comes from a trained model" in card
+    assert all(plain(note) in card for note in made.shop.visitors.catalogue.notes)
+    listed = set(re.findall(r"^\| `([^`]+)` \|", card, re.MULTILINE))
+    present = {path.relative_to(made.path).as_posix() for path in files_of(made.path)}
+    assert listed == present - {"MODEL_CARD.md", MANIFEST, DIGEST}
+
+
+def test_card_shows_foreign_text_as_text() -> None:
+    assert plain("<b>|a`\n# b") == "&lt;b&gt;\\|a\\` \\# b"
+    assert figure({"mean": 1.0, "low": None, "high": None}) == "1"
+    assert figure("none") == figure(None) == figure(True) == "-"
+
+
+def test_exports_of_the_same_differ_in_nothing_but_the_manifest(
+    made: Made, reasoner: Path, tmp_path: Path
+) -> None:
+    old = shutil.copytree(made.path, tmp_path / "again")
+    (old / "stray.json").write_text("{}")
+    export_bundle(
+        old, shop=made.shop, book=made.book, scorer=made.scorer, reasoner=reasoner,
+        settings=SETTINGS, metrics=METRICS, name="small | shop",
+    )  # fmt: skip
+    assert check_bundle(old).files == check_bundle(made.path).files
+
+
+# What it refuses.
+
+
+def change_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_each_single_changed_byte_is_found_and_its_file_named(made: Made, copy: Path) -> None:
+    for path in files_of(copy):
+        name = path.relative_to(copy).as_posix()
+        change_byte(path)
+        # A digest that does not fit accuses the manifest: one of the two was changed.
+        named = MANIFEST if name == DIGEST else name
+        with pytest.raises(UserError, match=re.escape(repr(named))):
+            check_bundle(copy)
+        shutil.copyfile(made.path / name, path)
+    check_bundle(copy)
+
+
+def rewrite(copy: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the manifest and its digest together, as a newer version would write them."""
+    manifest = json.loads((copy / MANIFEST).read_text())
+    change(manifest)
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    (copy / DIGEST).write_text(f"{sha256(copy / MANIFEST)}  {MANIFEST}\n")
+
+
+def list_a_pickle(copy: Path) -> None:
+    (copy / "ranker/weights.pkl").write_bytes(b"x")
+    entry = {"sha256": sha256(copy / "ranker/weights.pkl"), "bytes": 1}
+    rewrite(copy, lambda manifest: manifest["files"].update({"ranker/weights.pkl": entry}))
+
+
+FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "missing": (lambda c: (c / "reasons.parquet").unlink(), "'reasons.parquet': it is missing"),
+    "extra": (lambda c: (c / "more.json").write_text("{}"), "'more.json': manifest.json does not"),
+    "longer": (lambda c: append(c / "MODEL_CARD.md"), "bytes, not the"),
+    "pickle": (lambda c: (c / "a.pkl").write_bytes(b""), "'a.pkl': a bundle holds only"),
+    "bin": (lambda c: (c / "pytorch_model.bin").write_bytes(b""), "holds only .safetensors"),
+    "listed": (list_a_pickle, "'ranker/weights.pkl': a bundle holds only"),
+    "link out": (lambda c: link(c / "ranker/scorer.json"), "'ranker/scorer.json': .* no links"),
+    "folder link": (lambda c: (c / "x").symlink_to(c.parent), "'x': a bundle holds plain files"),
+    "newer": (
+        lambda c: rewrite(c, lambda m: m.update(schema_version=2, brand_new={})),
+        "schema_version 2 is newer than 1.*update shelftalk",
+    ),
+    "no digest": (lambda c: (c / DIGEST).unlink(), "'manifest.sha256.txt': it is missing"),
+    "cut": (lambda c: (c / MANIFEST).write_text('{"schema'), "'manifest.json': it cannot be read"),
+    "no schema": (lambda c: (c / MANIFEST).write_text("{}"), "'manifest.json': it cannot be read"),
+    "list": (lambda c: rewrite_as_list(c), "'manifest.json'"),
+    "no slots": (
+        lambda c: rewrite(c, lambda m: m["settings"].update(slots=0)),
+        "settings.slots: Input should be greater",
+    ),
+    "no manifest": (lambda c: (c / MANIFEST).unlink(), "has no manifest.json; give the folder"),
+}
+
+
+def append(path: Path) -> None:
+    path.write_text(path.read_text() + "more")
+
+
+def link(path: Path) -> None:
+    outside = path.parents[2] / "outside.json"
+    shutil.move(path, outside)
+    path.symlink_to(outside)
+
+
+def rewrite_as_list(copy: Path) -> None:
+    (copy / MANIFEST).write_text("[]")
+    (copy / DIGEST).write_text(f"{sha256(copy / MANIFEST)}  {MANIFEST}\n")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_one_clear_line(copy: Path, fault: str) -> None:
+    damage, message = FAULTS[fault]
+    damage(copy)
+    with pytest.raises(UserError, match=message) as raised:
+        load_bundle(copy)
+    assert str(raised.value).startswith(f"bundle {copy}: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_ranker_of_another_version_is_refused(copy: Path) -> None:
+    rewrite(copy, lambda manifest: manifest["item_features"].append("colour"))
+    with pytest.raises(UserError, match=r"other item features .*\(colour\); train"):
+        load_bundle(copy)
+
+
+def test_export_overwrites_no_foreign_folder(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="exists and is no bundle"):
+        export_again(made, tmp_path, None)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_export_refuses_a_pickled_reasoner_and_leaves_nothing(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "reasoner/base").mkdir(parents=True)
+    with pytest.raises(UserError, match="has no folder 'base'"):
+        export_again(made, tmp_path / "out", tmp_path / "reasoner/base")
+    (tmp_path / "reasoner/base/training_args.bin").write_bytes(b"")
+    with pytest.raises(UserError, match=r"training_args\.bin: a bundle holds only"):
+        export_again(made, tmp_path / "out", tmp_path / "reasoner")
+    assert [path.name for path in tmp_path.iterdir()] == ["reasoner"]
+
+
+def test_bundle_without_a_language_model_cannot_write_live(made: Made, tmp_path: Path) -> None:
+    export_again(made, tmp_path / "out", None)
+    assert not (tmp_path / "out/reasoner").exists()
+    card = (tmp_path / "out/MODEL_CARD.md").read_text()
+    assert "No language model is part of this bundle" in card
+    assert "No figures came with this export" in card
+    with pytest.raises(UserError, match="it has no language model"):
+        load_bundle(tmp_path / "out", live=True)
+
+
+def export_again(made: Made, out: Path, reasoner: Path | None) -> None:
+    export_bundle(
+        out, shop=made.shop, book=made.book, scorer=made.scorer, reasoner=reasoner,
+        settings=SETTINGS, metrics={}, name="again",
+    )  # fmt: skip

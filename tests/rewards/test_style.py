@@ -1,0 +1,49 @@
+"""How a reason reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rewards.style import distinct, repetition, style_penalty, unfinished
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("", 0),
+        ("word", 0),
+        ("a b c d", 0),
+        ("a b a b", 1 / 3),  # ab ba ab: one of three seen before
+        ("a a a a a", 3 / 4),
+        ("A, a. a! A", 2 / 3),  # case and punctuation hide nothing
+    ],
+)
+def test_repetition_is_the_share_of_pairs_seen_before(text: str, share: float) -> None:
+    assert repetition(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("end", [".", "!", "?", "。", ". \n"])
+def test_finished(end: str) -> None:
+    assert unfinished("It has warm light" + end) == 0
+
+
+@pytest.mark.parametrize("text", ["", "It has warm", "It has warm,", "It has warm -"])
+def test_unfinished(text: str) -> None:
+    assert unfinished(text) == 1
+
+
+def test_penalty_is_repetition_and_half_for_no_end() -> None:
+    np.testing.assert_allclose(
+        style_penalty(["a b c.", "a b c", "a a a."]), [0, 0.5, 0.5], atol=1e-7
+    )
+    assert style_penalty([]).shape == (0,)
+
+
+def test_distinct_counts_different_grams_over_all() -> None:
+    assert distinct(["a b c", "a b d"]) == pytest.approx(3 / 4)
+    assert distinct(["a b", "a b", "a b"]) == pytest.approx(1 / 3)
+    assert distinct(["a b c", "a"], n=1) == pytest.approx(3 / 4)
+    assert distinct(["a", ""]) == 0  # no pair at all
+    # Pairs do not span two texts.
+    assert distinct(["a b", "b a"]) == 1

@@ -144,9 +144,9 @@ def persuasion(config: ShopConfig, trust: F32, liked_claims: F32, claims: F32, w
     reader's attention is shared by all claims, so a list of everything persuades less than the
     one or two that matter. A claim persuades whether or not it is true: that is the temptation.
     """
-    liked_claims = liked_claims / (1 + config.w_dilute * np.maximum(claims - 1, 0))
+    diluted = 1 + np.float32(config.w_dilute) * np.maximum(claims - np.float32(1), np.float32(0))
     excess = np.maximum(words / np.float32(config.words_free) - 1, np.float32(0))
-    return trust * np.tanh(liked_claims) - config.w_length * excess
+    return trust * np.tanh(liked_claims / diluted) - config.w_length * excess
 
 
 def purchase_probability(

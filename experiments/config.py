@@ -86,8 +86,9 @@ class OpeConfig(Settings):
     """Sessions in the log."""
     logging_weight: float = Field(6.0, ge=0)
     """Logit of the logging policy between mean similarity 0 and 1: higher explores less."""
-    target_temperature: float = Field(1.0, gt=0)
-    """The target policy samples slates from the ranker's scores over this."""
+    target_temperature: float = Field(2.0, gt=0)
+    """The target samples slates from the ranker's scores over this: the less it explores, the less
+    its slates overlap with the log."""
     model_slates: int = Field(4, ge=1)
     """Target slates drawn on each logged page for the reward model."""
     truth_slates: int = Field(16, ge=1)

@@ -138,11 +138,17 @@ def _measure(context: StageContext, shop: Shop, mix: RewardMix, panel: Panel) ->
         models[name] = load_reasoner(folder)
         texts[name] = generate(
             *models[name], panel.prompts, max_new_tokens=config.ppo.max_new_tokens,
-            seed=context.seed + 1,
+            temperature=config.ppo.temperature, seed=context.seed + 1,
         )  # fmt: skip
     before, after = (mix.score(panel.items, panel.segments, texts[n]) for n in ("sft", "ppo"))
-    log_ratio = sequence_log_probs(*models["ppo"], panel.prompts, texts["ppo"])
-    log_ratio -= sequence_log_probs(*models["sft"], panel.prompts, texts["ppo"])
+    log_ratio = np.subtract(
+        *(
+            sequence_log_probs(
+                *models[name], panel.prompts, texts["ppo"], temperature=config.ppo.temperature
+            )
+            for name in ("ppo", "sft")
+        )
+    )
 
     briefs = item_briefs(shop.visitors.catalogue)
     likes = segment_likes(shop.visitors.catalogue, shop.visitors.profiles)
@@ -170,6 +176,7 @@ def _measure(context: StageContext, shop: Shop, mix: RewardMix, panel: Panel) ->
         ],
     )
     figures = {
+        "temperature": config.ppo.temperature,
         "unit": "expected reward per impression, in median margins of the catalogue",
         "prompts": len(panel.prompts) // panel.samples,
         "samples": panel.samples,

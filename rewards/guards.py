@@ -24,14 +24,17 @@ _UNITS = "ωμ"
 def veto(text: str, claims: TextClaims) -> str | None:
     """Return why a reason must not be shown, or None if nothing speaks against it.
 
-    The answer is one of ``empty``, ``unsupported claim``, ``banned phrase``, ``copied prompt``,
-    ``personal data``, ``too long``, ``wrong script``.
+    The answer is one of ``empty``, ``unsupported claim``, ``repeated claim``, ``banned phrase``,
+    ``copied prompt``, ``personal data``, ``too long``, ``wrong script``.
     """
     plain = normalise(text)
     if not claims.words:
         return "empty"
     if claims.unsupported:
         return "unsupported claim"
+    stated = [claim.text for claim in claims.claims]
+    if len(set(stated)) < len(stated):
+        return "repeated claim"
     if _BANNED.search(plain):
         return "banned phrase"
     if _PROMPT.search(plain):

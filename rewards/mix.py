@@ -26,7 +26,7 @@ class RewardConfig(Settings):
     """The uplift in the shop."""
     style: float = Field(0.1, ge=0)
     """Weight of the style penalty, in spreads of the uplift over random items and true reasons."""
-    veto: float = Field(1.0, ge=0)
+    veto: float = Field(2.0, ge=0)
     """A vetoed reason gets minus this, in the same spreads, instead of what it would earn."""
 
 

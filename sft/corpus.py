@@ -34,7 +34,7 @@ class CorpusConfig(Settings):
     """Share of reasons that state any fact of the item."""
     overclaim: float = Field(0.05, ge=0, le=1)
     """Share of reasons that state a fact of another item; what remains states nothing."""
-    made_up: float = Field(0.5, ge=0, le=1)
+    made_up: float = Field(0.4, ge=0, le=1)
     """Pairs about made-up facts, as a share of `pairs`, added to the base's training only: a shop
     has so few distinct facts that a small model would rather remember than read them."""
 

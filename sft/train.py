@@ -61,9 +61,9 @@ class SftConfig(Settings):
     """Updates that train a locally made model in full; a model by path or hub id takes none."""
     base_lr: float = Field(3e-3, gt=0)
     """Peak learning rate of the full training."""
-    adapter_steps: int = Field(60, ge=1)
+    adapter_steps: int = Field(100, ge=1)
     """Updates that train the adapter."""
-    adapter_lr: float = Field(3e-4, gt=0)
+    adapter_lr: float = Field(1e-3, gt=0)
     """Peak learning rate of the adapter."""
     batch_size: int = Field(64, ge=1)
     """Pairs in one update."""

@@ -20,8 +20,9 @@ def sequence_log_probs(
     prompts: Sequence[str],
     completions: Sequence[str],
     batch_size: int = 128,
+    temperature: float = 1.0,
 ) -> NDArray[np.float64]:
-    """Return log p(completion, its end | prompt) of each row in nats, (n,) float64."""
+    """Return log p(completion, its end | prompt) at ``temperature``, in nats, (n,) float64."""
     heads = encode_prompts(tokenizer, list(prompts))
     tails = encode_completions(tokenizer, list(completions))
     out = np.zeros(len(heads))
@@ -35,7 +36,7 @@ def sequence_log_probs(
                 for r in rows
             ]
         )
-        log_probs = model(input_ids=ids).logits.float().log_softmax(dim=-1)[:, :-1]
+        log_probs = (model(input_ids=ids).logits.float() / temperature).log_softmax(dim=-1)[:, :-1]
         chosen = log_probs.gather(2, ids[:, 1:, None]).squeeze(2).numpy()
         for place, r in enumerate(rows):
             first = len(heads[r]) - 1

@@ -62,8 +62,8 @@ class PpoConfig(Settings):
     """`ppo` has a critic (ours, on TRL); `grpo` and `rloo` are TRL's own."""
     seconds: float | None = Field(None, gt=0)
     """Time to train for, instead of `cycles`; the result then depends on the machine's speed."""
-    cycles: int | None = Field(60, ge=1)
-    """Number of cycles to train for; one cycle writes, scores and learns once; null for `seconds`."""
+    cycles: int | None = Field(70, ge=1)
+    """Cycles to train for, each writes, scores and learns once; null for `seconds`."""
     completions: int = Field(256, ge=2)
     """Completions written in a cycle."""
     generations: int = Field(8, ge=2)
@@ -72,11 +72,11 @@ class PpoConfig(Settings):
     """Updates that share a cycle's completions in one epoch."""
     epochs: int = Field(1, ge=1)
     """Times that a cycle's completions are learned from."""
-    learning_rate: float = Field(4e-4, gt=0)
+    learning_rate: float = Field(8e-4, gt=0)
     """Learning rate of the adapter; 1e-3 was seen to diverge."""
     critic_learning_rate: float = Field(1e-3, gt=0)
     """Learning rate of the critic (ppo only)."""
-    kl_coefficient: float = Field(0.05, ge=0)
+    kl_coefficient: float = Field(0.03, ge=0)
     """Price of a nat of KL from the SFT policy: in the reward for ppo, in the loss for grpo."""
     clip: float = Field(0.2, gt=0)
     """How far the probability ratio of a token may move before its gradient stops."""
@@ -90,8 +90,8 @@ class PpoConfig(Settings):
     """Weight of the critic's loss (ppo only)."""
     max_new_tokens: int = Field(32, ge=1)
     """Longest completion, in tokens."""
-    temperature: float = Field(1.0, gt=0)
-    """Sampling temperature of the completions."""
+    temperature: float = Field(0.7, gt=0)
+    """Sampling temperature of the completions: that of the policy which is trained and measured."""
     lora_r: int = Field(8, ge=1)
     """Rank of the LoRA matrices."""
     lora_alpha: int = Field(16, ge=1)

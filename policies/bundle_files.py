@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from pydantic import Field, ValidationError
 from safetensors.numpy import save_file
 from scipy import sparse
@@ -153,7 +152,6 @@ def export_bundle(
         save_book(book, folder / BOOK)
         save_scorer(scorer, folder / "ranker")
         difference = export_onnx(scorer, folder / ONNX)
-        _strip_traces(folder / ONNX)
         sizes = {file: path.stat().st_size for file, path in sorted(_walk(folder))}
         card = model_card(
             name, catalogue, settings.slots, settings.pool, metrics, sizes,
@@ -220,17 +218,6 @@ def _save_shown(catalogue: Catalogue, folder: Path) -> None:
     save_catalogue(shown, folder)
     for table in left_out:
         (folder / f"{table}.parquet").unlink()
-
-
-def _strip_traces(path: Path) -> None:
-    """Remove the exporter's notes from an ONNX file: they name source files of this machine."""
-    model = onnx.load(path)
-    for part in (model, model.graph, *model.graph.node, *model.graph.value_info,
-                 *model.graph.input, *model.graph.output, *model.graph.initializer):  # fmt: skip
-        del part.metadata_props[:]
-        part.doc_string = ""
-    with atomic_path(path) as temporary:
-        onnx.save(model, temporary)
 
 
 def _copy_reasoner(source: Path, folder: Path) -> None:

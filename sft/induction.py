@@ -17,8 +17,6 @@ from transformers import LlamaForCausalLM
 
 #: Rotary frequencies of the circuit turn less than a radian over this many tokens.
 REACH = 80
-#: Heads of each of the two layers that the circuit takes.
-CIRCUIT_HEADS = 2
 #: Squared length of the previous-token query by frequency: how sharply it points one step back.
 SHARPNESS = 60.0
 #: Base of the rotary frequencies: high enough that half of them reach over a whole prompt.
@@ -50,7 +48,8 @@ def lay_induction(model: LlamaForCausalLM, generator: torch.Generator) -> None:
     size = len(content)
     # Unit token vectors, so that attention to one moves the logits by a useful amount.
     model.model.embed_tokens.weight.normal_(0, width**-0.5, generator=generator)
-    for number in range(CIRCUIT_HEADS):
+    # Half of the heads, so that the share of a token that they see does not fall with the width.
+    for number in range(model.config.num_attention_heads // 2):
         rows = slice(number * head, (number + 1) * head)
         for layer in (first, second):
             for projection in (layer.q_proj, layer.k_proj):

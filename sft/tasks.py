@@ -14,6 +14,8 @@ from envs.shoppers import Profiles
 LIKES = 4
 #: Facts that fit into a prompt; the strongest come first.
 FACTS = 7
+#: Words of a title that fit into a prompt: data-sheet titles repeat half of the facts.
+TITLE_WORDS = 8
 _DELIMITERS = re.compile(r"[|\n\r\t]+|->|[:<>]")
 
 
@@ -30,6 +32,11 @@ def clean(text: str) -> str:
     return " ".join(_DELIMITERS.sub(" ", text).split())
 
 
+def short_title(title: str) -> str:
+    """Return the first `TITLE_WORDS` words of a cleaned title."""
+    return " ".join(clean(title).split()[:TITLE_WORDS])
+
+
 def item_briefs(catalogue: Catalogue) -> list[ItemBrief]:
     """Return the brief of every item, in item order; facts beyond `FACTS` are left out whole."""
     facts: list[list[tuple[float, str, str]]] = [[] for _ in range(catalogue.n_items)]
@@ -41,7 +48,7 @@ def item_briefs(catalogue: Catalogue) -> list[ItemBrief]:
             (-strength, clean(aspect), clean(phrases[0]))
         )
     return [
-        ItemBrief(clean(title), tuple((a, p) for _, a, p in sorted(rows)[:FACTS]))
+        ItemBrief(short_title(title), tuple((a, p) for _, a, p in sorted(rows)[:FACTS]))
         for title, rows in zip(catalogue.items["title"], facts)
     ]
 

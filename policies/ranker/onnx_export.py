@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor
 
@@ -37,7 +41,7 @@ def export_onnx(scorer: SlateScorer, path: Path) -> float:
 
 def _export(scorer: SlateScorer, path: Path) -> None:
     batch, candidates = torch.export.Dim("batch"), torch.export.Dim("candidates")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _silent_exporter():
         # Three inputs share the batch axis on purpose; the exporter remarks on each.
         warnings.filterwarnings("ignore", message="# The axis name: .* will not be used")
         # torch 2.13's own exporter calls what torch 2.13 deprecates; nothing here can mend it.
@@ -56,7 +60,29 @@ def _export(scorer: SlateScorer, path: Path) -> None:
             },
         )
     assert program is not None
-    program.save(path)
+    model = program.model_proto
+    _strip_traces(model)
+    onnx.save(model, path)
+
+
+def _strip_traces(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes: they name source files of the machine that exported."""
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info,
+                 *model.graph.input, *model.graph.output, *model.graph.initializer):  # fmt: skip
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+@contextmanager
+def _silent_exporter() -> Iterator[None]:
+    """Keep the exporter from remarking that packages which nobody needs here are missing."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _example(scorer: SlateScorer, rows: int, candidates: int) -> tuple[Tensor, Tensor, Tensor]:

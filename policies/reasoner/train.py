@@ -62,7 +62,7 @@ class PpoConfig(Settings):
     """`ppo` has a critic (ours, on TRL); `grpo` and `rloo` are TRL's own."""
     seconds: float | None = Field(None, gt=0)
     """Time to train for, instead of `cycles`; the result then depends on the machine's speed."""
-    cycles: int | None = Field(70, ge=1)
+    cycles: int | None = Field(80, ge=1)
     """Cycles to train for, each writes, scores and learns once; null for `seconds`."""
     completions: int = Field(256, ge=2)
     """Completions written in a cycle."""

@@ -10,8 +10,10 @@ import pytest
 
 from envs.catalogue import load_catalogue, save_catalogue
 from envs.errors import UserError
-from envs.importers.icecat import ImportResult, import_icecat, split_features
-from envs.importers.icecat_aspects import RULES, said_capacity
+from envs.importers.icecat import ImportResult, import_icecat
+from envs.importers.icecat_aspects import RULES
+from envs.importers.icecat_files import split_features
+from envs.importers.icecat_units import said_capacity
 from envs.margins import default_margin
 from tests.data_at_hand import shared_data
 

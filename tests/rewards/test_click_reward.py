@@ -72,7 +72,8 @@ def by_hand(
         + shop.w_quality * float(world.quality[item])
         - shop.w_satiation * satiation
     )
-    pull = trust * math.tanh(float(taste @ claims))
+    diluted = 1 + shop.w_dilute * max(0.0, float(claims.sum()) - 1)
+    pull = trust * math.tanh(float(taste @ claims) / diluted)
     pull -= shop.w_length * max(0.0, words / shop.words_free - 1)
     p0, p1 = logistic(logit), logistic(logit + shop.w_reason * pull)
     buy = (

@@ -184,6 +184,13 @@ def test_claim_matrix_and_precision() -> None:
     assert claim_precision(checked[1:2]) == 1
 
 
+def test_a_claim_stated_again_counts_once() -> None:
+    true, false = Claim("red cup", 0, True), Claim("v", -1, False)
+    assert claim_precision([TextClaims((true, *[false] * 30), 32)]) == 1 / 2
+    assert claim_precision([TextClaims((*[true] * 30, false), 61)]) == 1 / 2
+    assert claim_precision([TextClaims((false,), 1), TextClaims((false, true), 3)]) == 1 / 3
+
+
 def _templates() -> Iterator[tuple[int, str]]:
     return ((count, text) for count, texts in TEMPLATES.items() for text in texts)
 

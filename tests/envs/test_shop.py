@@ -488,7 +488,7 @@ def test_what_was_bought_is_masked_and_never_sold_again(world: World) -> None:
     resting, sold = np.zeros(rows, dtype=bool), 0
     for _ in range(12):
         _, offered = sessions.candidates(world, env.state)
-        for row in np.flatnonzero(~resting):
+        for row in np.flatnonzero(~resting).tolist():
             masked = set(offered[row][observation["mask"][row] == 0].tolist())
             assert masked == bought[row] & set(offered[row].tolist())
         # The top of the pool whatever the mask says: masked slots must count for nothing.

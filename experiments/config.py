@@ -84,11 +84,11 @@ class OpeConfig(Settings):
 
     sessions: int = Field(3_000, ge=20)
     """Sessions in the log."""
-    logging_weight: float = Field(6.0, ge=0)
+    logging_weight: float = Field(4.0, ge=0)
     """Logit of the logging policy between mean similarity 0 and 1: higher explores less."""
-    target_temperature: float = Field(2.0, gt=0)
-    """The target samples slates from the ranker's scores over this: the less it explores, the less
-    its slates overlap with the log."""
+    target_spread: float = Field(0.8, gt=0)
+    """The target samples slates from the ranker's scores, scaled to this standard deviation over
+    a page: the less it explores, the less its slates overlap with the log."""
     model_slates: int = Field(4, ge=1)
     """Target slates drawn on each logged page for the reward model."""
     truth_slates: int = Field(16, ge=1)

@@ -183,8 +183,12 @@ def _mean_similarity(weight: float) -> Logits:
     return logits
 
 
-def _ranker_logits(scorer: SlateScorer, temperature: float) -> Logits:
-    return lambda observation: scorer_logits(scorer, observation) / np.float32(temperature)
+def _ranker_logits(scorer: SlateScorer, spread: float) -> Logits:
+    def logits(observation: dict[str, np.ndarray]) -> np.ndarray:
+        scores = scorer_logits(scorer, observation)
+        return scores * (spread / np.maximum(scores.std(axis=1, keepdims=True), 1e-6))
+
+    return logits
 
 
 def evaluate_shop_log(
@@ -208,7 +212,7 @@ def run_ope(context: StageContext) -> dict[str, Any]:
     log = log_sessions(
         opened.world,
         _mean_similarity(config.ope.logging_weight),
-        _ranker_logits(scorer, config.ope.target_temperature),
+        _ranker_logits(scorer, config.ope.target_spread),
         sessions_count=config.ope.sessions,
         model_slates=config.ope.model_slates,
         truth_slates=config.ope.truth_slates,
@@ -227,7 +231,7 @@ def run_ope(context: StageContext) -> dict[str, Any]:
         context.warn(verdict)
     return {
         "logging": "Plackett-Luce over the equal-weight similarity",
-        "target": f"the trained ranker, sampled at temperature {config.ope.target_temperature:g}",
+        "target": f"the trained ranker, sampled with scores of spread {config.ope.target_spread:g}",
         "slates": len(log.truth),
         "truth": truth["mean"],
         "truth_low": truth["low"],

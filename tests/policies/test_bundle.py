@@ -86,7 +86,7 @@ def reasoner(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("reasoner")
     config = BaseModelConfig(vocab_size=300)
-    save_reasoner(*make_local_model(["a light lamp", "a large mug"], config, 0), folder / "base")
+    save_reasoner(*make_local_model(["a light lamp", "a large mug"], config, 0), folder)
     return folder
 
 

@@ -170,4 +170,4 @@ def test_users_mistakes_get_one_line(tmp_path: Path) -> None:
     assert "demo.yaml" in missing
     config.write_text("name: x\ncatalogue: {kind: folder, path: nowhere}\n")
     assert "nowhere" in one_clear_line(shelftalk("run", config, "--out", tmp_path / "out"))
-    assert "a.b" in one_clear_line(shelftalk("run", MINI, "--set", "a.b=1"))
+    assert "unknown key" in one_clear_line(shelftalk("run", MINI, "--set", "a.b=1"))

@@ -78,7 +78,7 @@ def test_sharing_a_prompt_changes_neither_scores_nor_gradients(
         position_ids=(attended.cumsum(1) - 1).clamp(min=0),
         output_hidden_states=True,
     )
-    log_all = outputs.logits[:, -width - 1 : -1].log_softmax(-1)
+    log_all = (outputs.logits[:, -width - 1 : -1] / trainer.temperature).log_softmax(-1)
     plain = log_all.gather(-1, ids[:, -width:, None]).squeeze(-1)
     expected = torch.autograd.grad((plain * mask).sum(), adapter)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from envs.clicks import ClickModelName
+from envs.clicks.parameters import ClickParameters
 from envs.settings import Settings
 
 F32 = NDArray[np.float32]
@@ -26,8 +27,8 @@ class ShopConfig(Settings):
     """Candidates that a ranker chooses from on each page (N)."""
     max_pages: int = Field(12, ge=1)
     """A session is truncated after this many pages."""
-    examination_decay: float = Field(0.6, ge=0)
-    """Exponent of the position-based examination curve (1 + position)^-decay."""
+    clicks: ClickParameters = ClickParameters()
+    """Parameters of the click model."""
 
     bias: float = -4.0
     """Attraction of an item that suits in nothing."""

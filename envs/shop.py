@@ -94,9 +94,7 @@ class ShopVectorEnv(VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         config = world.config
-        self.click_model = make_click_model(
-            config.click_model, config.slots, config.examination_decay
-        )
+        self.click_model = make_click_model(config.click_model, config.slots, config.clicks)
         self._row_keys = row_keys([None] * num_envs if seed is None else seed, num_envs)
         self._episode = np.zeros(num_envs, dtype=np.int64)
         self._over = np.zeros(num_envs, dtype=bool)

@@ -4,11 +4,12 @@ from typing import Literal
 
 from envs.clicks.base import ClickModel
 from envs.clicks.cascade import Cascade
+from envs.clicks.parameters import ClickParameters
 from envs.clicks.position import PositionBased
 
 ClickModelName = Literal["position", "cascade"]
 
 
-def make_click_model(name: ClickModelName, slots: int, decay: float) -> ClickModel:
+def make_click_model(name: ClickModelName, slots: int, parameters: ClickParameters) -> ClickModel:
     """Return the click model ``name`` for slates of ``slots`` items."""
-    return PositionBased(slots, decay) if name == "position" else Cascade()
+    return PositionBased(slots, parameters.decay) if name == "position" else Cascade()

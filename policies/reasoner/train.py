@@ -73,7 +73,8 @@ class PpoConfig(Settings):
     epochs: int = Field(1, ge=1)
     """Times that a cycle's completions are learned from."""
     learning_rate: float = Field(8e-4, gt=0)
-    """Learning rate of the adapter; 1e-3 was seen to diverge."""
+    """First learning rate of the adapter, which falls to zero over `cycles` (with `seconds` it
+    stays); 1e-3 was seen to diverge."""
     critic_learning_rate: float = Field(1e-3, gt=0)
     """Learning rate of the critic (ppo only)."""
     kl_coefficient: float = Field(0.03, ge=0)
@@ -191,7 +192,8 @@ def _trainer(
         "top_k": 0,
         "shuffle_dataset": False,
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "constant",
+        # Towards the end of a known budget small steps settle what large ones have found.
+        "lr_scheduler_type": "linear" if config.cycles else "constant",
         "epsilon": config.clip,
         "max_steps": (config.cycles or ENDLESS) * config.updates,
         "logging_steps": config.updates,

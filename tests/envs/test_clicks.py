@@ -10,6 +10,7 @@ from scipy.stats import chi2
 
 from envs.clicks import ClickModelName, make_click_model
 from envs.clicks.cascade import Cascade
+from envs.clicks.parameters import ClickParameters
 from envs.clicks.position import PositionBased
 
 MODELS: tuple[ClickModelName, ...] = get_args(ClickModelName)
@@ -31,7 +32,7 @@ def _attraction(slots: int, rows: int = 3) -> np.ndarray:
 def _probabilities(name: ClickModelName, attraction: np.ndarray) -> np.ndarray:
     """Probability of every click vector for one slate, (2^k,)."""
     vectors = _vectors(len(attraction))
-    model = make_click_model(name, len(attraction), 0.6)
+    model = make_click_model(name, len(attraction), ClickParameters())
     return np.exp(model.log_likelihood(vectors, np.tile(attraction, (len(vectors), 1))))
 
 
@@ -39,7 +40,9 @@ def _probabilities(name: ClickModelName, attraction: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("slots", range(1, 6))
 def test_probabilities_sum_to_one_and_give_the_marginals(name: ClickModelName, slots: int) -> None:
     attraction = _attraction(slots)
-    marginal = make_click_model(name, slots, 0.6).marginal_click_probability(attraction)
+    marginal = make_click_model(name, slots, ClickParameters()).marginal_click_probability(
+        attraction
+    )
     for row, slate in enumerate(attraction):
         probability = _probabilities(name, slate)
         assert probability.sum() == pytest.approx(1, abs=1e-12)
@@ -49,7 +52,7 @@ def test_probabilities_sum_to_one_and_give_the_marginals(name: ClickModelName, s
 @every_model
 def test_an_item_is_clicked_where_it_is_examined_and_attracts(name: ClickModelName) -> None:
     attraction = _attraction(5)
-    model = make_click_model(name, 5, 0.6)
+    model = make_click_model(name, 5, ClickParameters())
     examined = model.examination_probability(attraction)
     assert examined.shape == attraction.shape
     np.testing.assert_allclose(examined[:, 0], 1)
@@ -62,7 +65,7 @@ def test_an_item_is_clicked_where_it_is_examined_and_attracts(name: ClickModelNa
 @every_model
 def test_sampled_clicks_follow_the_likelihood(name: ClickModelName) -> None:
     slate, n = np.array([0.3, 0.6, 0.2, 0.5], dtype=np.float32), 40_000
-    model = make_click_model(name, 4, 0.6)
+    model = make_click_model(name, 4, ClickParameters())
     clicks = model.sample(np.tile(slate, (n, 1)), np.random.default_rng(5))
     marginal = model.marginal_click_probability(slate[None])[0]
     band = 3 * np.sqrt(marginal * (1 - marginal) / n)
@@ -79,7 +82,7 @@ def test_sampled_clicks_follow_the_likelihood(name: ClickModelName) -> None:
 def test_zero_attraction_is_never_clicked_not_even_at_the_smallest_flip(
     name: ClickModelName,
 ) -> None:
-    model = make_click_model(name, 3, 0.6)
+    model = make_click_model(name, 3, ClickParameters())
     attraction = np.array([[0.0, 1.0, 0.0]], dtype=np.float32)
     clicks = model.clicks_from(attraction, np.zeros((1, 3, model.draws)))
     np.testing.assert_array_equal(clicks, [[False, True, False]])
@@ -89,7 +92,7 @@ def test_zero_attraction_is_never_clicked_not_even_at_the_smallest_flip(
 @every_model
 def test_a_smaller_flip_or_a_larger_attraction_keeps_the_first_click(name: ClickModelName) -> None:
     rng = np.random.default_rng(6)
-    model = make_click_model(name, 1, 0.6)
+    model = make_click_model(name, 1, ClickParameters())
     attraction = rng.random((500, 1)).astype(np.float32)
     flips = rng.random((500, 1, model.draws))
     clicks = model.clicks_from(attraction, flips)
@@ -100,7 +103,7 @@ def test_a_smaller_flip_or_a_larger_attraction_keeps_the_first_click(name: Click
 def test_all_models_agree_on_a_slate_of_one() -> None:
     attraction = _attraction(1, rows=4)
     flips = np.random.default_rng(7).random((4, 1, 1))
-    models = [make_click_model(name, 1, 0.6) for name in MODELS]
+    models = [make_click_model(name, 1, ClickParameters()) for name in MODELS]
     for clicks in (np.ones((4, 1), dtype=bool), np.zeros((4, 1), dtype=bool)):
         likelihoods = [m.log_likelihood(clicks, attraction) for m in models]
         np.testing.assert_allclose(likelihoods[0], likelihoods[1])

@@ -61,7 +61,7 @@ def _show(
     world: World, state: sessions.SessionState, slates: np.ndarray
 ) -> tuple[sessions.SessionState, sessions.Outcome]:
     config = world.config
-    model = make_click_model(config.click_model, config.slots, config.examination_decay)
+    model = make_click_model(config.click_model, config.slots, config.clicks)
     nxt, outcome, _ = sessions.show(world, model, state, slates)
     return nxt, outcome
 
@@ -259,7 +259,7 @@ def test_clicks_and_purchases_follow_the_model(world: World) -> None:
     charm = sessions.appeal(
         world, state, np.take_along_axis(columns, slates, 1), np.take_along_axis(items, slates, 1)
     )
-    model = make_click_model(world.config.click_model, K, world.config.examination_decay)
+    model = make_click_model(world.config.click_model, K, world.config.clicks)
     p = model.marginal_click_probability(charm.attraction)
     _, outcome = _show(world, state, slates)
     # Each row is a draw of its own; within a row only one slot is looked at a time.
@@ -457,7 +457,7 @@ def test_reasons_show_in_the_observation(small_world: World) -> None:
 
 
 def test_a_page_moves_the_session_as_written(small_world: World) -> None:
-    config = ShopConfig(bias=50, buy_bias=50, examination_decay=0, follow_click=0, new_query=0)
+    config = ShopConfig(bias=50, buy_bias=50, clicks={"decay": 0}, follow_click=0, new_query=0)
     world = small_world.with_config(config)  # everything is clicked and bought
     state = _first_page(world, 19, 20)
     items = sessions.candidates(world, state)[1][:, :K]

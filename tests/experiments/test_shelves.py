@@ -73,7 +73,7 @@ def test_a_page_names_its_shopper_and_its_scene() -> None:
 
 def _top(world: World, name: str) -> list[list[str]]:
     state = first_pages(world, COUNT, SEED)
-    model = make_click_model("position", 5, world.config.examination_decay)
+    model = make_click_model("position", 5, world.config.clicks)
     page = Page(sessions.observe(world, state), world, state, model)
     policy = similarity_policy() if name == "before" else popularity_policy()
     _, items = sessions.candidates(world, state)

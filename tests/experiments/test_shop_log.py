@@ -173,7 +173,7 @@ def test_expected_reward_is_the_mean_of_outcomes(name: ClickModelName) -> None:
     """The same page with many coins; keys decide the coins, all else is held fixed."""
     world = bare_world().with_config(ShopConfig(click_model=name, bias=-2.0))
     coins, config = 20_000, world.config
-    model = make_click_model(name, config.slots, config.examination_decay)
+    model = make_click_model(name, config.slots, config.clicks)
     for page in range(3):
         one = sessions.start(world, new_keys(np.random.default_rng(page), 1))
         rows = np.zeros(coins, dtype=np.int64)
@@ -203,7 +203,7 @@ def test_truth_of_a_sharp_target_is_that_of_its_best_slate() -> None:
         shopper_ids=small_shop().visitors.profiles.shopper_ids, seed=8,
     )  # fmt: skip
     state = _first_pages(world, 30, 8)
-    model = make_click_model("position", 5, world.config.examination_decay)
+    model = make_click_model("position", 5, world.config.clicks)
     top = similarity_policy().slates(Page(sessions.observe(world, state), world, state, model))
     first = made.frame.drop_duplicates("slate_id")["step"].to_numpy() == 0
     np.testing.assert_allclose(

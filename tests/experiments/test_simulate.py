@@ -187,7 +187,7 @@ def test_examination_is_the_mean_over_impressions(
         charm = sessions.appeal(world, env.state, columns, items).attraction
         survived = np.ones(rows)
         for slot in range(slates.shape[1]) if step in shown_steps else ():
-            by_place = np.full(rows, (1 + slot) ** -config.examination_decay)
+            by_place = np.full(rows, (1 + slot) ** -config.clicks.decay)
             np.add.at(total, items[:, slot], by_place if name == "position" else survived)
             np.add.at(count, items[:, slot], 1)
             survived = survived * (1 - charm[:, slot])

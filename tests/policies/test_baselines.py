@@ -43,7 +43,7 @@ def page(config: ShopConfig, rows: int = 32, seed: int = 0) -> Page:
 
 def _page(world: World, state: sessions.SessionState) -> Page:
     config = world.config
-    model = make_click_model(config.click_model, config.slots, config.examination_decay)
+    model = make_click_model(config.click_model, config.slots, config.clicks)
     return Page(sessions.observe(world, state), world, state, model)
 
 

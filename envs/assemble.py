@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.behaviour import ShopConfig
 from envs.catalogue import Catalogue, with_history
-from envs.pools import Pools, build_pools
+from envs.pools import Pools, anchor_count, build_pools
 from envs.progress import Progress, silent
 from envs.shoppers import (
     Population,
@@ -21,6 +21,7 @@ from envs.shoppers import (
 )
 from envs.similarity import ItemIndex, SimilarityConfig, build_index
 from envs.synthetic import SyntheticConfig, synthetic_catalogue, with_reviews
+from envs.synthetic_words import Locale
 from envs.world import World, build_world
 
 SIMULATED_NOTE = (
@@ -88,18 +89,44 @@ def open_shop(
     rng: np.random.Generator,
     progress: Progress = silent,
 ) -> Shop:
-    """Compute similarity scores and candidate pools."""
-    index = build_index(visitors.catalogue, visitors.profiles, config, rng)
-    pools = build_pools(visitors.catalogue, visitors.profiles, index, config, rng, progress)
+    """Compute similarity scores and candidate pools.
+
+    ``progress`` counts the items whose text is encoded, then the pools made.
+    """
+    catalogue, profiles = visitors.catalogue, visitors.profiles
+    read = catalogue.n_items
+    total = read + anchor_count(catalogue, profiles, config)
+    index = build_index(
+        catalogue, profiles, config, rng, lambda done, _, figures: progress(done, total, figures)
+    )
+    pools = build_pools(
+        catalogue, profiles, index, config, rng,
+        lambda done, _, figures: progress(read + done, total, figures),
+    )  # fmt: skip
     return Shop(visitors, index, pools)
 
 
 def default_world(
-    config: ShopConfig | None = None, *, items: int = 300, shoppers: int = 300, seed: int = 0
+    shop: ShopConfig | None = None,
+    *,
+    items: int = 300,
+    locale: Locale = "en",
+    shoppers: int | ShopperConfig = 300,
+    synthetic: SyntheticConfig | None = None,
+    similarity: SimilarityConfig | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> World:
-    """Return a small synthetic shop, ready to step: for `gymnasium.make` and for tests."""
+    """Return a synthetic shop, ready to step: for `gymnasium.make`, for tests and benchmarks.
+
+    ``shoppers`` is a number of them or all that is to say about them; ``synthetic`` takes the place
+    of ``items`` and ``locale``.
+    """
     rng = np.random.default_rng(seed)
     visitors = synthetic_visitors(
-        SyntheticConfig(items=items), ShopperConfig(shoppers=shoppers), rng
+        synthetic or SyntheticConfig(items=items, locale=locale),
+        ShopperConfig(shoppers=shoppers) if isinstance(shoppers, int) else shoppers,
+        rng,
     )
-    return open_shop(visitors, SimilarityConfig(), rng).world(config or ShopConfig())
+    opened = open_shop(visitors, similarity or SimilarityConfig(), rng, progress)
+    return opened.world(shop or ShopConfig())

@@ -1,9 +1,13 @@
-"""How shoppers behave: the shop's equations as pure functions over arrays, and their parameters.
+"""How shoppers behave: the shop's equations as pure functions, and their parameters.
 
-Every function broadcasts; shapes in the docstrings use B sessions, M items and A aspects.
+Every function broadcasts over arrays; shapes in the docstrings use B sessions, M items and A
+aspects. The same source is compiled into the shop's kernels (`envs.kernels`), where arguments are
+single numbers and ``config`` is what `packed` returns: an equation stands here and nowhere else.
 """
 
 from __future__ import annotations
+
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,22 +15,28 @@ from pydantic import Field, model_validator
 
 from envs.clicks import ClickModelName
 from envs.clicks.parameters import ClickParameters
+from envs.compiled import jittable
 from envs.settings import Settings
 
-F32 = NDArray[np.float32]
+#: float32 arrays of any shape; in kernels, single numbers.
+Values = Any
 
 
 class ShopConfig(Settings):
     """The simulated shop: slate, click model, behaviour weights (in logits) and reward weights."""
 
     click_model: ClickModelName = "position"
-    """How a page is read: `position` (many clicks a page) or `cascade` (one at most)."""
+    """How a page is read: the name of a click model (`envs/clicks/`), for example `position` (many
+    clicks a page) or `cascade` (one at most)."""
+    reasons: Literal["book", "choice", "none"] = "book"
+    """Who chooses the reason beside an item: the `book` by segment, the agent's `choice` among the
+    world's variants, or nobody (`none`: no reason is shown)."""
     slots: int = Field(5, ge=1)
     """Items shown on a page (k)."""
     candidates: int = Field(20, ge=1)
     """Candidates that a ranker chooses from on each page (N)."""
     max_pages: int = Field(12, ge=1)
-    """A session is truncated after this many pages."""
+    """A session is truncated after this many pages, those of all its visits together."""
     clicks: ClickParameters = ClickParameters()
     """Parameters of the click model."""
 
@@ -95,12 +105,29 @@ class ShopConfig(Settings):
     new_query: float = Field(0.1, ge=0, le=1)
     """Chance that the next page answers a new query."""
 
+    multi_visit: bool = False
+    """Whether a shopper who left may come back within the session, after some days away."""
+    max_visits: int = Field(5, ge=1)
+    """With `multi_visit`: a shopper who would come back for one visit more is cut off."""
+    horizon_days: int = Field(30, ge=1)
+    """With `multi_visit`: who is not back this many days after the first visit never is."""
+    return_bias: float = -5.5
+    """Coming back on a day away (logit of the daily chance), all else zero."""
+    return_click: float = 0.5
+    """What the clicks of the last visit add, times log(1 + clicks)."""
+    return_buy: float = 0.8
+    """What a purchase in the last visit adds."""
+    return_trust: float = 2.0
+    """What trust (0 to 1) at the end of the last visit adds."""
+    satiation_overnight: float = Field(0.85, ge=0, le=1)
+    """Share of satiation that remains after a day away."""
+
     w_click: float = 0.2
     """Reward of a click."""
     w_buy: float = 1.0
     """Reward of a purchase, in median margins of the catalogue."""
     w_leave: float = 0.5
-    """Cost of a shopper who leaves before the session's end."""
+    """Cost of a shopper who leaves, whether or not they come back."""
 
     @model_validator(mode="after")
     def _consistent(self) -> ShopConfig:
@@ -114,15 +141,43 @@ class ShopConfig(Settings):
         return self
 
 
-def sigmoid(logit: F32) -> F32:
+#: Settings that are not numbers: kernels get what follows from them in another form.
+_NO_NUMBERS = ("click_model", "reasons", "clicks")
+_NUMBERS = tuple(name for name in ShopConfig.model_fields if name not in _NO_NUMBERS)
+
+
+def packed(config: ShopConfig) -> NDArray[np.record]:
+    """Return the numbers of ``config`` as one record, (1,): what kernels take for a `ShopConfig`.
+
+    ``record.bias`` reads like ``config.bias``, and handing it over costs as much as one array.
+    """
+    kinds = np.dtype((np.record, [(name, np.float64) for name in _NUMBERS]))
+    return np.array([tuple(float(getattr(config, name)) for name in _NUMBERS)], kinds)
+
+
+@jittable
+def sigmoid(logit: Values) -> Values:
     """Logistic function without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * logit))
 
 
+@jittable
+def cosine(dot: Values, norms: Values) -> Values:
+    """Cosine from a dot product and the product of the two norms; 0 beside a zero vector."""
+    return dot / np.maximum(norms, 1e-6)
+
+
+@jittable
+def price_fit(z: Values, point: Values) -> Values:
+    """How well a price suits: 1 at the preferred within-class z-score, towards 0 away from it."""
+    return np.exp(-0.5 * (z - point) ** 2)
+
+
+@jittable
 def browse_logit(
-    config: ShopConfig, match: F32, affinity: F32, relevance: F32, price: F32, quality: F32,
-    satiation: F32,
-) -> F32:  # fmt: skip
+    config: ShopConfig, match: Values, affinity: Values, relevance: Values, price: Values,
+    quality: Values, satiation: Values,
+) -> Values:  # fmt: skip
     """Attraction in logits of an item shown without a reason, (B, M); DESIGN section 3.
 
     ``price`` is price fit times price sensitivity.
@@ -138,7 +193,10 @@ def browse_logit(
     )
 
 
-def persuasion(config: ShopConfig, trust: F32, liked_claims: F32, claims: F32, words: F32) -> F32:
+@jittable
+def persuasion(
+    config: ShopConfig, trust: Values, liked_claims: Values, claims: Values, words: Values
+) -> Values:
     """What a reason adds: trust * tanh(liked / diluted) - w_length * max(0, words - L) / L.
 
     ``liked_claims`` is sum_a tau_a claim_a, and diluted = 1 + w_dilute * max(0, claims - 1): a
@@ -150,11 +208,12 @@ def persuasion(config: ShopConfig, trust: F32, liked_claims: F32, claims: F32, w
     return trust * np.tanh(liked_claims / diluted) - config.w_length * excess
 
 
-def purchase_probability(
-    config: ShopConfig, match: F32, price: F32, quality: F32, unsupported: F32
-) -> F32:
-    """Probability that a clicked item is bought; the product page exposes unsupported claims."""
-    return sigmoid(
+@jittable
+def purchase_logit(
+    config: ShopConfig, match: Values, price: Values, quality: Values, unsupported: Values
+) -> Values:
+    """Logit of `purchase_probability`."""
+    return (
         config.buy_bias
         + config.buy_match * match
         + config.buy_price * price
@@ -163,15 +222,24 @@ def purchase_probability(
     )
 
 
-def next_trust(config: ShopConfig, trust: F32, lies: F32, kept: F32) -> F32:
+@jittable
+def purchase_probability(
+    config: ShopConfig, match: Values, price: Values, quality: Values, unsupported: Values
+) -> Values:
+    """Probability that a clicked item is bought; the product page exposes unsupported claims."""
+    return sigmoid(purchase_logit(config, match, price, quality, unsupported))
+
+
+@jittable
+def next_trust(config: ShopConfig, trust: Values, lies: Values, kept: Values) -> Values:
     """Trust after ``lies`` clicked items that overclaimed and ``kept`` clicked kept promises."""
-    distrust = (1 - trust * (1 - config.trust_lost) ** lies) * (1 - config.trust_won) ** kept
-    return np.subtract(1, distrust, dtype=np.float32)
+    return 1 - (1 - trust * (1 - config.trust_lost) ** lies) * (1 - config.trust_won) ** kept
 
 
+@jittable
 def leave_probability(
-    config: ShopConfig, clicked: F32, trust: F32, satiation: F32, impatience: F32
-) -> F32:
+    config: ShopConfig, clicked: Values, trust: Values, satiation: Values, impatience: Values
+) -> Values:
     """Probability of leaving after a page, (B,)."""
     return sigmoid(
         config.leave_bias
@@ -180,3 +248,33 @@ def leave_probability(
         + config.leave_satiation * satiation
         + config.leave_impatience * impatience
     )
+
+
+@jittable
+def return_probability(
+    config: ShopConfig, clicks: Values, purchases: Values, trust: Values
+) -> Values:
+    """Chance of coming back on each day away, by how the last visit went, (B,).
+
+    ``clicks`` and ``purchases`` are counts of that visit, ``trust`` is how it ended. The hazard of
+    return is taken as constant over the days, the simplest of the hazard models of return time
+    (Kapoor, Sun, Srivastava, Ye 2014, "A hazard based approach to user return time prediction").
+    """
+    return sigmoid(
+        config.return_bias
+        + config.return_click * np.log1p(clicks)
+        + config.return_buy * purchases
+        + config.return_trust * trust
+    )
+
+
+@jittable
+def days_until(chance: Values, draw: Values) -> Values:
+    """Days away, a whole number of at least 1, from a uniform draw in [0, 1), (B,) float64.
+
+    Geometric: P(gap = d) = chance * (1 - chance)^(d - 1), by inversion, so that a higher chance
+    never means a longer gap for the same draw.
+    """
+    never = np.float64(1e-12)  # keeps both logarithms finite
+    stay = np.log1p(-np.minimum(np.maximum(chance, never), 1 - never))
+    return 1 + np.floor(np.log1p(-draw) / stay)

@@ -7,15 +7,20 @@ the reasons, what was shown and clicked in this session, and the observed profil
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.compiled import compiled
+from envs.prefetch import AHEAD, prefetch
 from envs.reasons import ReasonTable
 from envs.similarity import SCENES, SCORES
 
 F32 = NDArray[np.float32]
 
+#: Names of the features of a reason, in order.
+REASON_FEATURES = ("reason_claims", "reason_match", "reason_unsupported", "reason_words")
 #: Names of the F item features, in order.
 ITEM_FEATURES = (
     *SCORES,
@@ -23,10 +28,7 @@ ITEM_FEATURES = (
     "price_gap",
     "popularity",
     "margin",
-    "reason_claims",
-    "reason_match",
-    "reason_unsupported",
-    "reason_words",
+    *REASON_FEATURES,
     "class_exposure",
     "class_clicked",
 )
@@ -38,21 +40,27 @@ CONTEXT_FEATURES = (
     "clicks",
     "purchases",
     "price_level",
+    "visit",
+    "days_away",
 )
-_STATIC = len(SCORES)
+_SCORES = len(SCORES)
 _REASON = ITEM_FEATURES.index("reason_claims")
 _SESSION = ITEM_FEATURES.index("class_exposure")
+_PARTS = len(REASON_FEATURES)
+_COUNTS = len(SCENES)
+#: Column of `ItemFacts.seen`.
+CLASS = 3
 
 
 @dataclass(frozen=True)
 class ItemFacts:
     """Observable features of the I items and their reasons for S segments, ready to gather."""
 
-    #: price_z, popularity, margin share; (I, 3) float32.
-    static: F32
-    #: reason_claims, reason_match, reason_unsupported, reason_words; (I, S, 4) float32.
+    #: price_z, popularity, margin share, index of the class; (I, 4) float32. Small enough to stay
+    #: in the caches where the reasons cannot.
+    seen: F32
+    #: The `REASON_FEATURES`, (I, S, 4) float32.
     reasons: F32
-    class_index: NDArray[np.int64]
 
 
 def item_facts(
@@ -61,7 +69,12 @@ def item_facts(
 ) -> ItemFacts:  # fmt: skip
     """Lay out observable features; ``margin`` is in median margins, (I,)."""
     rank = popularity.argsort(kind="stable").argsort() / max(len(popularity) - 1, 1)
-    static = np.stack([price_z / 3, rank, margin / (1 + margin)], axis=1).astype(np.float32)
+    seen = np.stack([price_z / 3, rank, margin / (1 + margin), class_index], axis=1)
+    return ItemFacts(seen.astype(np.float32), reason_features(reasons, segment_aspects, words_free))
+
+
+def reason_features(reasons: ReasonTable, segment_aspects: F32, words_free: int) -> F32:
+    """Observable features of the reason of each item for each segment, (I, S, 4) float32."""
     match = np.einsum("isa,sa->is", reasons.claims, segment_aspects)
     features = [
         reasons.claims.sum(axis=-1) / 3,
@@ -69,14 +82,102 @@ def item_facts(
         reasons.unsupported,
         reasons.words / words_free,
     ]
-    return ItemFacts(static, np.stack(features, axis=-1).astype(np.float32), class_index)
+    return np.stack(features, axis=-1).astype(np.float32)
+
+
+@compiled
+def context_rows(
+    out: Any, scene: Any, page: Any, clicks_last: Any, clicks: Any, purchases: Any,
+    price_level: Any, visit: Any, days_away: Any, slots: Any, max_pages: Any, max_visits: Any,
+    horizon_days: Any,
+) -> None:  # fmt: skip
+    """Write the context features of B sessions, (B, C_ctx) float32; all arrays are (B,).
+
+    ``page`` and ``clicks_last`` count in the visit, ``clicks`` and ``purchases`` in the session;
+    ``visit`` counts the visits before this one, ``days_away`` the days since the last.
+    """
+    for row in range(len(out)):
+        for place in range(_COUNTS):
+            out[row, place] = 0
+        out[row, scene[row]] = 1
+        out[row, _COUNTS] = page[row] / max_pages
+        out[row, _COUNTS + 1] = clicks_last[row] / slots
+        out[row, _COUNTS + 2] = clicks[row] / 10
+        out[row, _COUNTS + 3] = purchases[row] / 3
+        out[row, _COUNTS + 4] = price_level[row] / 3
+        out[row, _COUNTS + 5] = visit[row] / max_visits
+        out[row, _COUNTS + 6] = days_away[row] / horizon_days
+
+
+@compiled
+def window_rows(
+    out: Any, mask: Any, variants: Any, pool_items: Any, pool_scores: Any, anchor: Any,
+    offset: Any, bought: Any, seen: Any, reasons: Any, segment: Any, price_level: Any,
+    exposure: Any, clicked: Any,
+) -> None:  # fmt: skip
+    """Write the features of N candidates each, a window into the pools of B sessions.
+
+    Args:
+        out: item features, (B, N, F) float32.
+        mask: 0 for a bought item, else 1, (B, N) float32.
+        variants: features of the reasons to choose from, (B, N, V, 4) float32; V is R or 0.
+        pool_items: item indexes, (pools, P) int.
+        pool_scores: the six similarity scores, (pools, P, 6) float32.
+        anchor: which pool, (B,) int.
+        offset: where the window starts in it; it runs on from the end to the start, (B,) int.
+        bought: items off the shelf, latest first, -1 where none, (B, M) int.
+        seen: see `ItemFacts`, (I, 4) float32.
+        reasons: features of R reasons, (R, I, S, 4) float32; the item features are those of the
+            first.
+        segment: observed segment, (B,) int.
+        price_level: observed within-class price z-score, (B,).
+        exposure: how much of each class was shown lately, (B, C).
+        clicked: 1 where a class was clicked in this session, (B, C).
+    """
+    width, segments = pool_items.shape[1], reasons.shape[2]
+    for row in range(out.shape[0]):
+        if row + AHEAD < out.shape[0]:
+            pool, column = anchor[row + AHEAD], offset[row + AHEAD] % width
+            for _ in range(out.shape[1]):
+                item = int(pool_items[pool, column])
+                prefetch(seen, item * (CLASS + 1))
+                prefetch(reasons, (item * segments + segment[row + AHEAD]) * _PARTS)
+                column = column + 1 if column + 1 < width else 0
+        pool, column, who = anchor[row], offset[row] % width, segment[row]
+        level = price_level[row] / np.float32(3)
+        buyer = bought.shape[1] > 0 and bought[row, 0] >= 0
+        for place in range(out.shape[1]):
+            item = pool_items[pool, column]
+            for score in range(_SCORES):
+                out[row, place, score] = pool_scores[pool, column, score]
+            price = seen[item, 0]
+            out[row, place, _SCORES] = price
+            out[row, place, _SCORES + 1] = abs(price - level)
+            out[row, place, _SCORES + 2] = seen[item, 1]
+            out[row, place, _SCORES + 3] = seen[item, 2]
+            for part in range(_PARTS):
+                out[row, place, _REASON + part] = reasons[0, item, who, part]
+            kind = int(seen[item, CLASS])
+            out[row, place, _SESSION] = exposure[row, kind]
+            out[row, place, _SESSION + 1] = clicked[row, kind]
+            mask[row, place] = 1
+            if buyer:
+                for past in range(bought.shape[1]):
+                    if bought[row, past] == item:
+                        mask[row, place] = 0
+            for variant in range(variants.shape[2]):
+                for part in range(_PARTS):
+                    variants[row, place, variant, part] = reasons[variant, item, who, part]
+            column += 1
+            if column == width:
+                column = 0
 
 
 def item_features(
     facts: ItemFacts, items: NDArray[np.int64], scores: F32, segment: NDArray[np.int64],
     price_level: F32, exposure: F32, clicked: F32,
 ) -> F32:  # fmt: skip
-    """Features of N candidates in B sessions, (B, N, F) float32.
+    """Features of N given candidates in B sessions, (B, N, F) float32.
 
     Args:
         facts: features of all items.
@@ -87,17 +188,14 @@ def item_features(
         exposure: how much of each class was shown lately, (B, C).
         clicked: 1 where a class was clicked in this session, (B, C).
     """
-    out = np.empty((*items.shape, len(ITEM_FEATURES)), dtype=np.float32)
-    out[..., :_STATIC] = scores
-    static = facts.static[items]
-    out[..., _STATIC] = static[..., 0]
-    out[..., _STATIC + 1] = np.abs(static[..., 0] - price_level[:, None] / 3)
-    out[..., _STATIC + 2 : _REASON] = static[..., 1:]
-    out[..., _REASON:_SESSION] = facts.reasons[items, segment[:, None]]
-    classes = facts.class_index[items]
-    rows = np.arange(len(items))[:, None]
-    out[..., _SESSION] = exposure[rows, classes]
-    out[..., _SESSION + 1] = clicked[rows, classes]
+    rows, count = items.shape
+    out = np.empty((rows, count, len(ITEM_FEATURES)), dtype=np.float32)
+    window_rows(
+        out, np.empty((rows, count), dtype=np.float32), np.empty((rows, count, 0, 4), np.float32),
+        items, scores, np.arange(rows), np.zeros(rows, dtype=np.int64),
+        np.empty((rows, 0), dtype=np.int64), facts.seen, facts.reasons[None], segment,
+        price_level, exposure, clicked,
+    )  # fmt: skip
     return out
 
 
@@ -105,12 +203,11 @@ def context_features(
     scene: NDArray[np.int64], page: F32, clicks_last: F32, clicks: F32, purchases: F32,
     price_level: F32, *, slots: int, max_pages: int,
 ) -> F32:  # fmt: skip
-    """Features of the session, (B, C_ctx) float32; all arguments are (B,)."""
-    out = np.zeros((len(scene), len(CONTEXT_FEATURES)), dtype=np.float32)
-    out[np.arange(len(scene)), scene] = 1
-    out[:, 3] = page / max_pages
-    out[:, 4] = clicks_last / slots
-    out[:, 5] = clicks / 10
-    out[:, 6] = purchases / 3
-    out[:, 7] = price_level / 3
+    """Features of sessions in their first visit, (B, C_ctx) float32; all arguments are (B,)."""
+    out = np.empty((len(scene), len(CONTEXT_FEATURES)), dtype=np.float32)
+    first = np.zeros(len(scene), dtype=np.int64)
+    context_rows(
+        out, scene, page, clicks_last, clicks, purchases, price_level, first, first, slots,
+        max_pages, 1, 1,
+    )  # fmt: skip
     return out

@@ -1,41 +1,50 @@
 """Sessions of B shoppers in step: hidden state, candidates, and what a shown slate does to them.
 
 Everything here is a function of (world, state, slates): coin flips come from the session's own key
-(`envs.counter_rng`), so cloning a state clones its future.
+(`envs.counter_rng`), so cloning a state clones its future. The loops are in `envs.kernels` and
+`envs.kernels_session`.
 """
 
 from __future__ import annotations
 
+from collections import namedtuple
 from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.behaviour import (
-    browse_logit,
-    leave_probability,
-    next_trust,
-    persuasion,
-    purchase_probability,
-    sigmoid,
-)
+from envs import kernels, kernels_session
+from envs.behaviour import sigmoid
 from envs.clicks import ClickModel
-from envs.counter_rng import Keys, fold, uniform
-from envs.observation import context_features, item_features
-from envs.shoppers import price_fit, taste_match
+from envs.counter_rng import Keys
+from envs.kernels_session import HOME, SEARCH, SIMILAR
+from envs.observation import (
+    CONTEXT_FEATURES,
+    ITEM_FEATURES,
+    REASON_FEATURES,
+    context_rows,
+    window_rows,
+)
+from envs.tables import CLICKS, CLICKS_LAST, DAY, DAYS_AWAY, PURCHASES, VISIT, VISIT_PAGE
 from envs.world import World
+
+__all__ = [
+    "HOME", "SEARCH", "SIMILAR", "Appeal", "Outcome", "SessionState", "appeal", "available",
+    "candidates", "observe", "show", "start",
+]  # fmt: skip
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-HOME, SIMILAR, SEARCH = range(3)
-# What a coin flip is for: the second counter of a session's key.
-_SHOPPER, _SCENE, _ANCHOR, _OFFSET, _CLICK, _BUY, _LEAVE, _FOLLOW, _ASK, _QUERY = range(10)
-
-
 #: Bought items that a session remembers.
 _BOUGHT = 8
+
+
+def _column(block: str, place: int) -> Any:
+    """One number of each row as an array (B,) of its own: a view."""
+    return property(lambda state: getattr(state, block)[:, place])
 
 
 @dataclass
@@ -49,7 +58,11 @@ class SessionState:
     anchor: I64
     #: Start of the candidate window in the pool.
     offset: I64
+    #: Pages shown so far, those of all visits together.
     page: I64
+    #: Visits before this one, pages of this visit, day of this visit (the first is on day 0), days
+    #: between the last visit and this one, (B, 4); read them by name.
+    calendar: I64
     #: Hidden: current taste (B, A), trust (B,).
     taste: F32
     trust: F32
@@ -57,24 +70,38 @@ class SessionState:
     satiation: F32
     #: 1 where a class was clicked in this session, (B, C).
     clicked_class: F32
-    clicks_last: F32
-    clicks: F32
-    purchases: F32
+    #: Clicks on the last page of this visit, clicks and purchases of the session, and those of this
+    #: visit, (B, 5); read them by name.
+    tally: F32
     #: Items bought in this session, latest first, -1 where none, (B, M) int64.
     bought: I64
 
+    visit = _column("calendar", VISIT)
+    visit_page = _column("calendar", VISIT_PAGE)
+    day = _column("calendar", DAY)
+    days_away = _column("calendar", DAYS_AWAY)
+    clicks_last = _column("tally", CLICKS_LAST)
+    clicks = _column("tally", CLICKS)
+    purchases = _column("tally", PURCHASES)
+
     def copy(self) -> SessionState:
         """Return an independent copy."""
-        return SessionState(**{f.name: getattr(self, f.name).copy() for f in fields(self)})
+        return SessionState(*(array.copy() for array in vars(self).values()))
 
     def put(self, rows: I64, other: SessionState) -> None:
         """Overwrite the given rows with those of ``other``."""
-        for f in fields(self):
-            getattr(self, f.name)[rows] = getattr(other, f.name)
+        for name, array in vars(self).items():
+            array[rows] = getattr(other, name)
+
+    def arrays(self) -> Any:
+        """Return the arrays as kernels take them: a named tuple that shares their memory."""
+        return _Arrays._make(vars(self).values())
 
 
-@dataclass(frozen=True)
-class Outcome:
+_Arrays = namedtuple("_Arrays", [f.name for f in fields(SessionState)])  # type: ignore[misc]
+
+
+class Outcome(NamedTuple):
     """What B shown slates led to; per-position arrays are (B, k)."""
 
     #: True where the slot showed an item (no duplicate, not masked).
@@ -85,59 +112,44 @@ class Outcome:
     slot_reward: F32
     #: Left after the page by choice, (B,).
     left: Bools
+    #: Of those: gone for good, and cut off before a visit too many; the others are back, (B,).
+    gone: Bools
+    cut: Bools
     #: Reward of the page, (B,) float32.
     reward: F32
     #: Reward parts by name, each (B,) float32; they sum to the reward.
     parts: dict[str, F32]
 
 
-def _flip(state_key: Keys, page: I64, purpose: int) -> NDArray[np.float64]:
-    return uniform(fold(fold(state_key, page), purpose))
-
-
 def start(world: World, keys: Keys) -> SessionState:
     """Start one session for each key."""
-    config, zero = world.config, np.zeros(len(keys), dtype=np.int64)
-    shopper = (_flip(keys, zero, _SHOPPER) * world.n_shoppers).astype(np.int64)
-    draw = _flip(keys, zero, _SCENE)
-    search = config.start_search if world.n_queries else 0.0
-    scene = np.where(
-        draw < search, SEARCH, np.where(draw < search + config.start_home, HOME, SIMILAR)
-    )
-    first = [world.pools.first_row(s) for s in range(3)]
-    query = (_flip(keys, zero, _ANCHOR) * max(world.n_queries, 1)).astype(np.int64)
-    anchor = np.select(
-        [scene == HOME, scene == SIMILAR],
-        [first[HOME] + shopper, first[SIMILAR] + world.last_item[shopper]],
-        first[SEARCH] + query,
-    )
-    people, rows = world.population, len(keys)
-    nothing = np.zeros(rows, dtype=np.float32)
+    state = _blank(world, len(keys))
+    start_in(world, state, np.arange(len(keys)), keys)
+    return state
+
+
+def start_in(world: World, state: SessionState, rows: I64, keys: Keys) -> None:
+    """Start the session of ``keys[i]`` in ``rows[i]`` of ``state``, in place."""
+    kernels_session.start_rows(world.tables, world.numbers, state.arrays(), rows, keys)
+
+
+def _blank(world: World, rows: int) -> SessionState:
+    """Return arrays for B sessions that have yet to be started."""
+
+    def whole(*more: int) -> I64:
+        return np.zeros((rows, *more), dtype=np.int64)
+
+    def real(*more: int) -> F32:
+        return np.zeros((rows, *more), dtype=np.float32)
+
+    # So many bought items are kept off the shelf that a slate can always be filled.
+    bought = min(_BOUGHT, world.config.candidates - world.config.slots)
     return SessionState(
-        key=keys.copy(),
-        shopper=shopper,
-        scene=scene.astype(np.int64),
-        anchor=anchor,
-        offset=_window_start(world, keys, zero),
-        page=zero,
-        taste=people.taste[shopper],
-        trust=people.trust[shopper],
-        satiation=np.zeros((rows, world.n_classes), dtype=np.float32),
-        clicked_class=np.zeros((rows, world.n_classes), dtype=np.float32),
-        clicks_last=nothing.copy(),
-        clicks=nothing.copy(),
-        purchases=nothing.copy(),
-        bought=np.full((rows, _remembered(world)), -1, dtype=np.int64),
-    )
-
-
-def _remembered(world: World) -> int:
-    """How many bought items are kept off the shelf: never so many that a slate cannot be filled."""
-    return min(_BOUGHT, world.config.candidates - world.config.slots)
-
-
-def _window_start(world: World, key: Keys, page: I64) -> I64:
-    return (_flip(key, page, _OFFSET) * world.pools.items.shape[1]).astype(np.int64)
+        key=np.zeros(rows, dtype=np.uint64), shopper=whole(), scene=whole(), anchor=whole(),
+        offset=whole(), page=whole(), calendar=whole(4), taste=real(world.aspects.shape[1]),
+        trust=real(), satiation=real(world.n_classes), clicked_class=real(world.n_classes),
+        tally=real(5), bought=whole(bought),
+    )  # fmt: skip
 
 
 def candidates(world: World, state: SessionState) -> tuple[I64, I64]:
@@ -145,193 +157,124 @@ def candidates(world: World, state: SessionState) -> tuple[I64, I64]:
 
     A window into the anchor's shuffled pool: cheap, and each page shows the next items.
     """
-    count = world.config.candidates
-    columns = (state.offset[:, None] + np.arange(count)) % world.pools.items.shape[1]
-    items = world.pools.items[state.anchor[:, None], columns].astype(np.int64)
+    shape = (len(state.key), world.config.candidates)
+    columns, items = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
+    kernels.candidate_rows(world.tables, state.arrays(), columns, items)
     return columns, items
 
 
 def available(state: SessionState, items: I64) -> F32:
     """Mask of candidates (B, N) float32: 0 for what was bought in this session, else 1."""
-    return 1 - (items[..., None] == state.bought[:, None]).any(axis=-1).astype(np.float32)
+    mask = np.empty(items.shape, dtype=np.float32)
+    kernels.available_rows(state.bought, items, mask)
+    return mask
 
 
 def observe(world: World, state: SessionState) -> dict[str, F32]:
-    """Return what the shop knows: context (B, C_ctx), items (B, N, F), mask (B, N), float32."""
-    columns, items = candidates(world, state)
-    segment, level = world.segment[state.shopper], world.price_level[state.shopper]
-    features = item_features(
-        world.facts, items, world.pools.scores[state.anchor[:, None], columns], segment, level,
+    """Return what the shop knows: context (B, C_ctx), items (B, N, F), mask (B, N), float32.
+
+    Where the agent chooses reasons, ``reasons`` (B, N, R, 4) are the features of each variant
+    beside each candidate; those in ``items`` are then variant 0's. The arrays are new ones.
+    """
+    rows, count = len(state.key), world.config.candidates
+    config, tables = world.config, world.tables
+    variants = len(tables.told) if config.reasons == "choice" else 0
+    segment, level = tables.segment[state.shopper], tables.price_level[state.shopper]
+    seen = {
+        "context": np.empty((rows, len(CONTEXT_FEATURES)), dtype=np.float32),
+        "items": np.empty((rows, count, len(ITEM_FEATURES)), dtype=np.float32),
+        "mask": np.empty((rows, count), dtype=np.float32),
+        "reasons": np.empty((rows, count, variants, len(REASON_FEATURES)), dtype=np.float32),
+    }
+    context_rows(
+        seen["context"], state.scene, state.visit_page, state.clicks_last, state.clicks,
+        state.purchases, level, state.visit, state.days_away, config.slots, config.max_pages,
+        config.max_visits, config.horizon_days,
+    )  # fmt: skip
+    window_rows(
+        seen["items"], seen["mask"], seen["reasons"], tables.pool_items, tables.pool_scores,
+        state.anchor, state.offset, state.bought, tables.seen, tables.reason_seen, segment, level,
         state.satiation, state.clicked_class,
     )  # fmt: skip
-    context = context_features(
-        state.scene, state.page.astype(np.float32), state.clicks_last, state.clicks,
-        state.purchases, level, slots=world.config.slots, max_pages=world.config.max_pages,
-    )  # fmt: skip
-    return {
-        "context": context,
-        "items": features,
-        "mask": available(state, items),
-    }
+    if not variants:
+        del seen["reasons"]
+    return seen
 
 
 @dataclass(frozen=True)
 class Appeal:
-    """Hidden appeal of M items to B shoppers, each (B, M) float32."""
+    """Hidden appeal of M items to B shoppers, each (B, M)."""
 
+    #: Probability of a click once examined, float32.
     attraction: F32
-    #: Probability of a purchase once clicked.
+    #: Probability of a purchase once clicked, float32.
     purchase: F32
+    #: Unsupported claims of the reason, float32, and whether it claims anything.
     unsupported: F32
     claimed: Bools
 
 
-def appeal(world: World, state: SessionState, columns: I64, items: I64) -> Appeal:
-    """Compute the hidden appeal of items given as pool columns and item indexes, (B, M)."""
-    config, rows = world.config, np.arange(len(items))[:, None]
-    segment = world.segment[state.shopper][:, None]
-    people = world.population
-    match = taste_match(state.taste[:, None], world.aspects[items])
-    classes = world.class_index[items]
-    price = price_fit(world.price_z[items], people.price_point[state.shopper][:, None])
-    price = price * people.price_sensitivity[state.shopper][:, None]
-    quality = world.quality[items]
-    logit = browse_logit(
-        config,
-        match,
-        people.class_affinity[state.shopper[:, None], classes],
-        world.pools.relevance[state.anchor[:, None], columns],
-        price,
-        quality,
-        state.satiation[rows, classes],
-    )
-    claims = world.reasons.claims[items, segment]
-    liked = np.einsum("bma,ba->bm", claims, state.taste)
-    words = world.reasons.words[items, segment]
-    logit = logit + config.w_reason * persuasion(
-        config, state.trust[:, None], liked, claims.sum(axis=-1), words
-    )
-    unsupported = world.reasons.unsupported[items, segment]
-    buys = purchase_probability(config, match, price, quality, unsupported)
-    return Appeal(
-        attraction=sigmoid(logit).astype(np.float32),
-        purchase=buys.astype(np.float32),
-        unsupported=unsupported,
-        claimed=claims.max(axis=-1) > 0,
-    )
+def appeal(
+    world: World, state: SessionState, columns: I64, items: I64, variants: I64 | None = None
+) -> Appeal:
+    """Compute the hidden appeal of items given as pool columns and item indexes, (B, M).
 
-
-def legal_slots(slates: I64, mask: F32) -> Bools:
-    """True for slots whose candidate is unmasked and not shown above in the same slate, (B, k)."""
-    repeats = np.zeros(slates.shape, dtype=bool)
-    for slot in range(1, slates.shape[1]):
-        repeats[:, slot] = (slates[:, :slot] == slates[:, slot, None]).any(axis=1)
-    return ~repeats & (np.take_along_axis(mask, slates, axis=1) > 0)
+    ``variants`` (B, M) says which of the world's reasons stands beside each item; the first by
+    default.
+    """
+    shape = items.shape
+    attraction, logit, unsupported = (np.empty(shape, dtype=np.float32) for _ in range(3))
+    claimed = np.empty(shape, dtype=np.bool_)
+    kernels.appeal_rows(
+        world.tables, world.numbers, state.arrays(), columns, items,
+        np.zeros(shape, dtype=np.int64) if variants is None else variants,
+        np.ones(shape, dtype=np.bool_), attraction, logit, unsupported, claimed,
+    )  # fmt: skip
+    return Appeal(attraction, sigmoid(logit).astype(np.float32), unsupported, claimed)
 
 
 def show(
-    world: World, clicks_model: ClickModel, state: SessionState, slates: I64
-) -> tuple[SessionState, Outcome, I64]:
+    world: World, clicks_model: ClickModel, state: SessionState, slates: I64,
+    variants: I64 | None = None, resting: Bools | None = None,
+) -> tuple[SessionState, Outcome, I64]:  # fmt: skip
     """Show slates (B, k) of candidate positions; return next state, outcome and item indexes.
 
     Clicks and purchases of an item use flips keyed by (session, page, item): a policy that shows
-    the same item at the same place meets the same luck.
+    the same item on the same page meets the same luck. ``state`` is left as it was.
+
+    Args:
+        world: the shop.
+        clicks_model: how a page is read.
+        state: B sessions.
+        slates: candidate positions 0..N-1, (B, k) int64; a repeated or masked one is not shown.
+        variants: which of the world's R reasons stands beside each item, (B, k) int64; the first
+            by default.
+        resting: rows that show nothing and stay as they are, (B,); none by default.
     """
-    config = world.config
-    columns, items = candidates(world, state)
-    shown = legal_slots(slates, available(state, items))
-    columns = np.take_along_axis(columns, slates, axis=1)
-    items = np.take_along_axis(items, slates, axis=1)
-    charm = appeal(world, state, columns, items)
-    attraction = np.where(shown, charm.attraction, 0).astype(np.float32)
-
-    page_key = fold(state.key, state.page)
-    click_key = fold(fold(page_key, _CLICK)[:, None], items)
-    flips = np.stack([uniform(fold(click_key, d)) for d in range(clicks_model.draws)], axis=-1)
-    clicks = clicks_model.clicks_from(attraction, flips)
-    buy_flip = uniform(fold(fold(page_key, _BUY)[:, None], items))
-    purchases = clicks & (buy_flip < charm.purchase)
-
-    nxt = _after_page(world, state, items, shown, clicks, purchases, charm)
-    any_click = clicks.max(axis=1).astype(np.float32)
-    seen = np.take_along_axis(nxt.satiation, world.class_index[items], axis=1)
-    seen = np.where(shown, seen, 0).sum(axis=1) / np.maximum(shown.sum(axis=1), 1)
-    impatience = np.maximum(0, nxt.page - world.population.patience[state.shopper])
-    hazard = leave_probability(config, any_click, nxt.trust, seen, impatience)
-    left = _flip(state.key, state.page, _LEAVE) < hazard
-
-    click_part = config.w_click * clicks
-    buy_part = config.w_buy * world.margin[items] * purchases
-    parts = {
-        "click": click_part.sum(axis=1).astype(np.float32),
-        "purchase": buy_part.sum(axis=1).astype(np.float32),
-        "leave": (-config.w_leave * left).astype(np.float32),
-    }
+    shape, rows = slates.shape, len(slates)
+    if variants is None:
+        variants = np.zeros(shape, dtype=np.int64)
+    if resting is None:
+        resting = np.zeros(rows, dtype=np.bool_)
+    tables, numbers = world.tables, world.numbers
+    columns, items = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
+    shown, claimed = np.empty(shape, dtype=np.bool_), np.empty(shape, dtype=np.bool_)
+    luck = np.empty((*shape, clicks_model.draws))
+    attraction, buy_logit, unsupported = (np.empty(shape, dtype=np.float32) for _ in range(3))
+    kernels.page_rows(
+        tables, numbers, state.arrays(), slates, variants, resting, columns, items, shown, luck,
+        attraction, buy_logit, unsupported, claimed,
+    )  # fmt: skip
+    clicks = clicks_model.clicks_from(attraction, luck)
+    nxt = state.copy()
+    purchases, slot_reward = np.empty(shape, dtype=np.bool_), np.empty(shape, dtype=np.float32)
+    parts, ends = np.empty((4, rows), dtype=np.float32), np.empty((3, rows), dtype=np.bool_)
+    kernels_session.turn_rows(
+        tables, numbers, nxt.arrays(), items, shown, buy_logit, unsupported, claimed, clicks,
+        resting, purchases, slot_reward, parts, ends,
+    )  # fmt: skip
     outcome = Outcome(
-        shown=shown,
-        clicks=clicks,
-        purchases=purchases,
-        slot_reward=(click_part + buy_part).astype(np.float32),
-        left=left,
-        reward=sum(parts.values(), np.zeros(len(items), dtype=np.float32)),
-        parts=parts,
-    )
+        shown, clicks, purchases, slot_reward, ends[0], ends[1], ends[2], parts[3],
+        {"click": parts[0], "purchase": parts[1], "leave": parts[2]},
+    )  # fmt: skip
     return nxt, outcome, items
-
-
-def _after_page(
-    world: World, state: SessionState, items: I64, shown: Bools, clicks: Bools,
-    purchases: Bools, charm: Appeal,
-) -> SessionState:  # fmt: skip
-    """State of the next page, if the shopper stays."""
-    config, nxt = world.config, state.copy()
-    rows = np.arange(len(items))
-    classes = world.class_index[items]
-    lied = clicks & (charm.unsupported > 0)
-    kept = clicks & charm.claimed & (charm.unsupported == 0)
-    nxt.trust = next_trust(config, state.trust, lied.sum(axis=1), kept.sum(axis=1)).astype(
-        np.float32
-    )
-    nxt.satiation *= config.satiation_decay
-    gain = config.satiation_gain / items.shape[1]
-    np.add.at(nxt.satiation, (rows[:, None], classes), gain * shown)
-    clicked = np.nonzero(clicks)
-    nxt.clicked_class[clicked[0], classes[clicked]] = 1
-    bought_rows, bought_slots = np.nonzero(purchases)
-    step = config.taste_drift
-    for row, slot in zip(bought_rows, bought_slots):  # purchases are rare
-        nxt.taste[row] = (1 - step) * nxt.taste[row] + step * world.aspects[items[row, slot]]
-        nxt.bought[row] = np.concatenate([[items[row, slot]], nxt.bought[row]])[
-            : nxt.bought.shape[1]
-        ]
-    nxt.clicks_last = clicks.sum(axis=1).astype(np.float32)
-    nxt.clicks += nxt.clicks_last
-    nxt.purchases += purchases.sum(axis=1)
-    nxt.page += 1
-    _turn_page(world, state, nxt, items, clicks)
-    return nxt
-
-
-def _turn_page(
-    world: World, state: SessionState, nxt: SessionState, items: I64, clicks: Bools
-) -> None:
-    """Choose scene, anchor and candidate window of the next page, in place."""
-    config, pools = world.config, world.pools
-    key, page = state.key, state.page
-    slots = clicks.shape[1]
-    last = slots - 1 - clicks[:, ::-1].argmax(axis=1)
-    follow = clicks.any(axis=1) & (_flip(key, page, _FOLLOW) < config.follow_click)
-    draw = _flip(key, page, _ASK)
-    asks = ~follow & (draw < config.new_query) & (world.n_queries > 0)
-    query = (_flip(key, page, _QUERY) * max(world.n_queries, 1)).astype(np.int64)
-    clicked_item = items[np.arange(len(items)), last]
-    nxt.scene = np.where(follow, SIMILAR, np.where(asks, SEARCH, state.scene))
-    nxt.anchor = np.where(
-        follow,
-        pools.first_row(SIMILAR) + clicked_item,
-        np.where(asks, pools.first_row(SEARCH) + query, state.anchor),
-    )
-    fresh = follow | asks
-    nxt.offset = np.where(
-        fresh, _window_start(world, key, nxt.page), state.offset + config.candidates
-    )

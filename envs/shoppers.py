@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from sklearn.cluster import KMeans
 
+from envs.behaviour import cosine, price_fit
 from envs.catalogue import Catalogue
 from envs.settings import Settings
 
@@ -41,6 +42,34 @@ class ShopperConfig(Settings):
     """Mean number of past events of a shopper."""
     segments: int = Field(8, ge=1)
     """Number of segments that observed profiles are clustered into."""
+    trust_mean: float = Field(2 / 3, gt=0, lt=1)
+    """Mean trust in the shop's reasons at the start (0 to 1)."""
+    trust_concentration: float = Field(9.0, gt=0)
+    """How alike shoppers are in trust: it is drawn from Beta(mean * c, (1 - mean) * c)."""
+    patience_low: float = Field(3.0, ge=0)
+    """Pages that the least patient shopper looks at before the urge to leave grows."""
+    patience_high: float = Field(8.0, ge=0)
+    """Pages that the most patient shopper looks at before the urge to leave grows."""
+    price_point_mean: float = -0.2
+    """Mean preferred price, in standard deviations of log price within the class; where the
+    catalogue brings a history, that is read off it."""
+    price_point_spread: float = Field(0.7, ge=0)
+    """Standard deviation of the preferred price, in the same unit."""
+    price_point_error: float = Field(0.3, ge=0)
+    """Standard deviation of the guess of a preferred price around what a real history shows."""
+    price_sensitivity: float = Field(1.0, ge=0)
+    """Median weight of price fit; `shop.w_price` multiplies it."""
+    price_sensitivity_spread: float = Field(0.3, ge=0)
+    """Log-scale standard deviation of that weight over shoppers."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ShopperConfig:
+        if self.patience_low > self.patience_high:
+            raise ValueError(
+                f"patience_low ({self.patience_low}) must not exceed patience_high "
+                f"({self.patience_high})"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -127,22 +156,29 @@ def make_population(
     return Population(
         taste=taste.astype(np.float32),
         class_affinity=(affinity - affinity.mean(axis=1, keepdims=True)).astype(np.float32),
-        price_point=rng.normal(-0.2, 0.7, size=count).astype(np.float32),
-        price_sensitivity=np.exp(rng.normal(0, 0.3, size=count)).astype(np.float32),
-        trust=rng.beta(6, 3, size=count).astype(np.float32),
-        patience=rng.uniform(3, 8, size=count).astype(np.float32),
+        price_point=rng.normal(
+            config.price_point_mean, config.price_point_spread, size=count
+        ).astype(np.float32),
+        **_character(config, count, rng),
     )
+
+
+def _character(config: ShopperConfig, count: int, rng: np.random.Generator) -> dict[str, F32]:
+    """Price sensitivity, trust and patience of ``count`` shoppers, by name, each (U,)."""
+    trusting = config.trust_mean * config.trust_concentration
+    drawn = {
+        "price_sensitivity": config.price_sensitivity
+        * np.exp(rng.normal(0, config.price_sensitivity_spread, size=count)),
+        "trust": rng.beta(trusting, config.trust_concentration - trusting, size=count),
+        "patience": rng.uniform(config.patience_low, config.patience_high, size=count),
+    }
+    return {name: values.astype(np.float32) for name, values in drawn.items()}
 
 
 def taste_match(taste: F32, aspects: F32) -> F32:
     """Cosine of taste (..., A) and item aspects (..., A): 0 no favourite met, 1 all of them."""
-    norm = np.linalg.norm(taste, axis=-1) * np.linalg.norm(aspects, axis=-1)
-    return (taste * aspects).sum(axis=-1) / np.maximum(norm, 1e-6)
-
-
-def price_fit(z: F32, point: F32) -> F32:
-    """How well a price suits: 1 at the preferred within-class z-score, towards 0 away from it."""
-    return np.exp(-0.5 * (z - point) ** 2)
+    norms = np.linalg.norm(taste, axis=-1) * np.linalg.norm(aspects, axis=-1)
+    return cosine((taste * aspects).sum(axis=-1), norms)
 
 
 def simulate_history(
@@ -203,10 +239,9 @@ def population_from_profiles(
     return Population(
         taste=taste.astype(np.float32),
         class_affinity=(affinity - affinity.mean(axis=1, keepdims=True) + noise).astype(np.float32),
-        price_point=profiles.price_level + rng.normal(scale=0.3, size=count).astype(np.float32),
-        price_sensitivity=np.exp(rng.normal(0, 0.3, size=count)).astype(np.float32),
-        trust=rng.beta(6, 3, size=count).astype(np.float32),
-        patience=rng.uniform(3, 8, size=count).astype(np.float32),
+        price_point=profiles.price_level
+        + rng.normal(scale=config.price_point_error, size=count).astype(np.float32),
+        **_character(config, count, rng),
     )
 
 

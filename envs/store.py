@@ -22,6 +22,10 @@ from envs.text_encoder import TextEncoder
 
 T = TypeVar("T")
 
+#: The sparse matrices of an item index, and the arrays that each is made of.
+_SPARSE = ("behaviour", "graph", "postings")
+_PARTS = ("data", "indices", "indptr")
+
 
 def save_arrays(record: Any, path: Path, leave_out: tuple[str, ...] = ()) -> None:
     """Write the array fields of a dataclass as one safetensors file, atomically."""
@@ -78,9 +82,9 @@ def save_index(index: ItemIndex, folder: Path) -> None:
         "quality": index.quality,
         "class_index": index.class_index,
     }
-    for name, matrix in (("behaviour", index.behaviour), ("graph", index.graph)):
-        for part in ("data", "indices", "indptr"):
-            arrays[f"{name}.{part}"] = getattr(matrix, part)
+    for name in _SPARSE:
+        for part in _PARTS:
+            arrays[f"{name}.{part}"] = getattr(getattr(index, name), part)
     with atomic_path(folder / "index.safetensors") as temporary:
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
     write_json(
@@ -90,7 +94,7 @@ def save_index(index: ItemIndex, folder: Path) -> None:
             "behaviour_scale": index.behaviour_scale,
             "graph_nodes": index.graph.shape[1],
             "query_items": index.query_items,
-            "words": [sorted(words) for words in index.words],
+            "words": index.words,
         },
     )
 
@@ -102,23 +106,29 @@ def load_index(folder: Path) -> ItemIndex:
         UserError: for a file that cannot be read.
     """
     arrays, about = _arrays(folder / "index.safetensors"), _json(folder / "index.json")
-    items = len(arrays["quality"])
+    items, words = len(arrays["quality"]), about["words"]
+    if "postings.data" not in arrays:
+        raise UserError(
+            f"{folder / 'index.safetensors'}: was written by an earlier version and has no word "
+            "postings; compute the similarity anew"
+        )
 
-    def matrix(name: str, columns: int) -> sparse.csr_matrix:
-        parts = tuple(arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr"))
-        return sparse.csr_matrix(parts, shape=(items, columns))
+    def matrix(name: str, rows: int, columns: int) -> sparse.csr_matrix:
+        parts = tuple(arrays[f"{name}.{part}"] for part in _PARTS)
+        return sparse.csr_matrix(parts, shape=(rows, columns))
 
     return ItemIndex(
         encoder=TextEncoder(about["vocabulary"], arrays["idf"], arrays["components"]),
         embedding=arrays["embedding"],
-        behaviour=matrix("behaviour", items),
+        behaviour=matrix("behaviour", items, items),
         behaviour_scale=about["behaviour_scale"],
-        graph=matrix("graph", about["graph_nodes"]),
+        graph=matrix("graph", items, about["graph_nodes"]),
         class_ties=arrays["class_ties"],
         price_z=arrays["price_z"],
         quality=arrays["quality"],
         class_index=arrays["class_index"],
-        words=[frozenset(words) for words in about["words"]],
+        words=words,
+        postings=matrix("postings", len(words), items),
         query_items=about["query_items"],
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -11,13 +13,16 @@ from envs.settings import Settings
 
 DATA = Path(__file__).parent / "data"
 
+#: Languages that the made-up shop speaks.
+Locale = Literal["en", "zh"]
+
 
 class Attribute(Settings):
     """A graded property that facts state, e.g. ``battery_life_hours``.
 
     Either ``levels`` lists each value with its phrases, worst first, or ``value`` and ``phrases``
     are templates in which ``{v}`` stands for the number that a class lists. Every phrase is a
-    short noun phrase that needs no article, so that any two can be joined by "and".
+    short noun phrase that needs no article, so that any two can be joined by "and" or "和".
     """
 
     aspect: str
@@ -37,9 +42,11 @@ class ShopClass(Settings):
 
     department: str
     noun: str
-    """With its article, for descriptions: "a pair of headphones"."""
+    """With its article, where the language has one, for descriptions: "a pair of headphones"."""
     types: list[str]
-    """How titles name the product."""
+    """How titles name the product. A type promises nothing that a fact could belie."""
+    selling: list[str] = Field(default_factory=list)
+    """Occasions and audiences that titles add, where shops write so; they state no fact."""
     price: float
     """Median, in the currency of the shop."""
     spread: float
@@ -52,14 +59,23 @@ class ShopClass(Settings):
     queries: list[str]
 
 
+class Descriptions(Settings):
+    """Templates of the description: {title} {noun} {brand} {series} {model} {type} {first}
+    {second}, where first and second are the item's two strongest facts."""
+
+    strong: list[str]
+    """For items whose two strongest facts are worth praise."""
+    plain: list[str]
+    """For the others."""
+
+
 class ReviewWords(Settings):
-    """Sentences of reviews."""
+    """Sentences of reviews; openers and closers by mood: good, middling, bad."""
 
     openers: dict[str, list[str]]
-    """By mood: good, middling, bad."""
     praise: list[str]
     criticism: list[str]
-    closers: list[str]
+    closers: dict[str, list[str]]
 
 
 class Words(Settings):
@@ -67,18 +83,33 @@ class Words(Settings):
 
     name: str
     currency: str
+    price_ending: Literal["cents", "nines"]
+    """How prices end: 45.99 (cents) or 59.9, 329, 1299 (nines)."""
+    per_euro: float
+    """Units of the currency in about one euro: the margin curve is written in euros."""
+    type_key: str
+    """Feature key of the type."""
+    origin_key: str
+    """Feature key of the brand's origin."""
+    title: str
+    """Template: {brand} {series} {model} {type}, and {first} (a strong fact) and {selling}."""
+    brand_query: str
+    """Template of a query for a brand: {brand} {class_name}."""
+    joint: str
+    """What stands between two sentences."""
     aspects: list[str]
     brands: dict[str, dict[str, str]]
-    """Department -> brand -> country."""
+    """Department -> brand -> where it comes from."""
     series: list[str]
-    colours: list[str]
-    years: list[str]
-    descriptions: list[str]
+    common: dict[str, list[str]]
+    """Features that items of every class have."""
+    descriptions: Descriptions
     reviews: ReviewWords
     attributes: dict[str, Attribute]
     classes: dict[str, ShopClass]
 
 
-def load_words(locale: str) -> Words:
+@cache
+def load_words(locale: Locale) -> Words:
     """Return the vocabulary of ``locale``."""
     return Words.model_validate(read_json(DATA / f"synthetic_{locale}.json"))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.behaviour import ShopConfig
+from envs.behaviour import ShopConfig, packed
 from envs.catalogue import Catalogue
 from envs.errors import UserError
 from envs.observation import ItemFacts, item_facts
 from envs.pools import Pools, item_popularity
 from envs.reasons import ReasonTable, no_reasons
 from envs.shoppers import Population, Profiles, price_z
+from envs.tables import Tables, make_tables
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -44,6 +48,8 @@ class World:
     reasons: ReasonTable
     #: Observable features of items and reasons.
     facts: ItemFacts
+    #: The R reasons that an agent may choose from beside each item, where it may.
+    variants: tuple[ReasonTable, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what every later gather relies on.
@@ -60,11 +66,26 @@ class World:
                 "lower shop.candidates or raise similarity.pool"
             )
         expected = (len(self.quality), *self.segment_aspects.shape)
-        if self.reasons.claims.shape != expected:
-            raise ValueError(
-                f"reasons.claims must have the shape (items, segments, aspects) = {expected} of "
-                f"this shop, but has {self.reasons.claims.shape}"
-            )
+        for name, table in [("reasons", self.reasons)] + [("variants", v) for v in self.variants]:
+            if table.claims.shape != expected:
+                raise ValueError(
+                    f"{name}.claims must have the shape (items, segments, aspects) = {expected} "
+                    f"of this shop, but has {table.claims.shape}"
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is derived: a pickled world need not hold its arrays twice."""
+        return {k: v for k, v in vars(self).items() if k not in ("tables", "numbers")}
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The arrays as kernels read them, laid out once."""
+        return make_tables(self)
+
+    @cached_property
+    def numbers(self) -> Any:
+        """The numbers of the config as kernels read them."""
+        return packed(self.config)
 
     @property
     def n_shoppers(self) -> int:
@@ -83,6 +104,13 @@ class World:
             self.segment_aspects, self.config.words_free,
         )  # fmt: skip
         return replace(self, reasons=reasons, facts=facts)
+
+    def with_variants(self, variants: Sequence[ReasonTable]) -> World:
+        """Return the same shop, where an agent may choose among these reasons beside each item.
+
+        They count under ``shop.reasons: choice``; a table of `no_reasons` offers to say nothing.
+        """
+        return replace(self, variants=tuple(variants))
 
     def with_config(self, config: ShopConfig) -> World:
         """Return the same shop under other behaviour parameters."""

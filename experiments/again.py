@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from envs.errors import UserError, nearest
+from envs.errors import UserError
 from envs.files import read_json
 from experiments.config import Config
 from experiments.config_io import validate_config
 from experiments.console import Console
 from experiments.pipeline import STAGES
 from experiments.run_folder import METRICS, finished, read_run
-from experiments.simulate import compare
+from experiments.simulate_field import Field, OpenBook, field_of_config, shop_config
 from experiments.stages import StageContext
 from experiments.steps_export import export_bundle_of
-from experiments.steps_ranking import contestants, open_books
+from experiments.steps_ranking import open_books
 from policies.ranker.scorer import load_scorer
 
 
@@ -48,30 +46,44 @@ def _needs(stage: str) -> tuple[str, ...]:
     return next(known.needs for known in STAGES if known.name == stage)
 
 
-def simulate_run(
-    run: Path, names: Sequence[str] | None, sessions: int, seed: int, console: Console
-) -> dict[str, Any]:
-    """Compare the named policies of a run on fresh sessions, each against the first."""
+def open_field(
+    source: Path | None,
+    preset: str | None,
+    locale: str | None,
+    overrides: Sequence[str],
+    console: Console,
+) -> Field:
+    """Open what ``shelftalk simulate`` was given: a run, a config file, or nothing.
+
+    Raises:
+        UserError: a mistake in the source or the options; a run's shop takes no options.
+    """
+    if source is None or not source.is_dir():
+        return field_of_config(shop_config(source, preset, locale, overrides), console)
+    given = {"--preset": preset, "--locale": locale, "--set": overrides}
+    for option, value in given.items():
+        if value:
+            raise UserError(
+                f"{option}: {source} is a run, and its shop is what it was trained in; leave "
+                f"{option} out, or name a config file to simulate another shop"
+            )
+    return field_of_run(source)
+
+
+def field_of_run(run: Path) -> Field:
+    """Open the shop of a run with its ranker and the reasons that it wrote, PPO's first."""
     context = open_run(run, _needs("simulate"))
     opened = open_books(context)
-    scorer = load_scorer(context.inputs["rank"] / "scorer")
-    rng = np.random.default_rng(context.seed)
-    field = {one.name: one for one in contestants(opened, scorer, context.config, rng)}
-    for alias in ("similarity+ppo", "ranker+ppo"):
-        field[alias] = field[alias.removesuffix("+ppo")]
-    chosen = list(names or [name for name in field if not name.endswith("+ppo")])
-    for name in chosen:
-        if name not in field:
-            raise UserError(
-                f"--policies {name}: no such policy; there are {', '.join(sorted(field))}."
-                f"{nearest(name, field)}"
-            )
-    figures, pairs = compare(
-        [field[name] for name in chosen],
-        [(field[name].name, field[chosen[0]].name) for name in chosen[1:]],
-        sessions, seed, console.progress("simulate"),
+    books: dict[str, OpenBook] = {
+        "ppo": lambda: opened.books["ppo"],
+        "sft": lambda: opened.books["sft"],
+        "none": lambda: None,
+    }
+    return Field(
+        shop=opened.shop, config=context.config, books=books,
+        scorer=load_scorer(context.inputs["rank"] / "scorer"), search_seed=context.seed,
+        usual=("similarity", "random", "popularity", "best_mix", "ranker", "oracle"),
     )  # fmt: skip
-    return {"sessions": sessions, "seed": seed, "policies": figures, "paired": pairs}
 
 
 def export_run(run: Path, out: Path) -> dict[str, Any]:

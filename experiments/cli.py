@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -117,8 +119,36 @@ def _until(stage: str) -> Any:
     return command
 
 
+@cli.command()
+def sft(
+    config: ConfigFile, out: Out = None, overrides: Overrides = None, seed: Seed = None,
+    inspect: Annotated[
+        bool,
+        typer.Option(
+            "--inspect", help="Train nothing: print ten pairs and the lengths of the corpus."
+        ),
+    ] = False,
+    json: Json = None, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Train the reason writer on the catalogue's facts (TRL's SFTTrainer, a PEFT adapter).
+
+    Stages that it needs are run first where they are not finished. --json gets the stage's metrics.
+    """
+    if inspect:
+        from experiments.inspect_corpus import inspect_corpus, inspection_lines
+
+        found = inspect_corpus(_config(config, overrides, seed), Console(quiet=quiet))
+        if json is not None:
+            emit_json(json, found)
+        if json != Path("-"):
+            print("\n".join(inspection_lines(found)))
+        return
+    metrics = _run(config, out, overrides, seed, quiet, None, until="sft")
+    if json is not None:
+        emit_json(json, metrics["sft"])
+
+
 for _stage, _help in {
-    "sft": "Train the reason writer on the catalogue's facts (TRL's SFTTrainer, a PEFT adapter).",
     "ppo": "Optimise the reason writer against simulated clicks (PPO on TRL's online trainer).",
     "rank": "Train the ranker in the simulated shop (RLlib PPO over Plackett-Luce slates).",
 }.items():
@@ -187,30 +217,143 @@ def _print_policies(metrics: dict[str, Any]) -> None:
 
 @cli.command()
 def simulate(
-    run: RunFolder,
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN|CONFIG]",
+            help="Folder of a run, or a YAML file whose catalogue, shoppers, similarity and shop "
+            "sections say which shop.  [default: the embedded shop]",
+        ),
+    ] = None,
     policies: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated names: random, popularity, similarity, best_mix, ranker, oracle; "
-            "+sft, +ppo or +none chooses the reasons (ppo where nothing is said). "
-            "[default: those of the run]"
+            help="Comma-separated names: random, popularity, similarity, best_mix, ranker (of a "
+            "run), and those that look at hidden state: myopic, oracle, rollout (slow: seconds for "
+            "a hundred sessions). +REASONS chooses the reasons shown: ppo, sft or none in a run "
+            "(ppo where nothing is said), none or rules in a config's shop (none).  "
+            "[default: all but myopic and rollout]"
         ),
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Kind of shop: browsing, mission or sceptical.")
+    ] = None,
+    locale: Annotated[
+        str | None, typer.Option(help="Language of the made-up shop: en or zh.")
+    ] = None,
+    overrides: Overrides = None,
     sessions: Annotated[
         int, typer.Option(min=20, help="Sessions that every policy serves.")
     ] = 4000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first session.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Seed of the first session; the shop's own is `--set seed=N`."),
+    ] = 0,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Processes (Ray tasks) that share the sessions; results are the same."
+        ),
+    ] = 1,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to use; every node needs Shelftalk.  [default: none]"),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="HTML", help="Write a page with the figures and one session to see."),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write a feedback log of the first policy named, instead of comparing.",
+        ),
+    ] = None,
+    logging: Annotated[
+        str,
+        typer.Option(
+            help="With --log, how scores become slates: plackett_luce, epsilon or explore."
+        ),
+    ] = "plackett_luce",
+    temperature: Annotated[
+        float, typer.Option(help="With --log: lower explores less (plackett_luce).")
+    ] = 0.25,
+    epsilon: Annotated[
+        float, typer.Option(help="With --log: chance of exploring, by page or by slot (explore).")
+    ] = 0.1,
+    impressions: Annotated[
+        int, typer.Option(min=1, help="With --log: rows to write; more continue a log.")
+    ] = 100_000,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compare policies in the shop of a run: same shoppers, candidates and coin flips for each.
+    """Compare policies in a shop: same shoppers, candidates and coin flips for each.
 
-    Differences are reported with 95 % intervals against the first policy named.
+    Differences are reported with 95 % intervals against the first policy named. The report shows
+    one session under the first two policies, page by page.
+
+    With --log, one policy serves sessions and every impression is written with its exact
+    propensities, as Parquet parts. The same command again goes on where a killed one stopped.
     """
-    from experiments.again import simulate_run
+    from experiments.again import open_field
+    from experiments.simulate import play_here
+    from experiments.simulate_field import (
+        CONFIG_BOOKS,
+        CONFIG_POLICIES,
+        RUN_BOOKS,
+        RUN_POLICIES,
+        check_names,
+        simulate_field,
+    )
 
-    names = policies.split(",") if policies else None
-    metrics = simulate_run(run, names, sessions, seed, Console(quiet=quiet))
+    console = Console(quiet=quiet)
+    names = [name.strip() for name in policies.split(",")] if policies else None
+    of_run = source is not None and source.is_dir()
+    check_names(
+        names or [],
+        RUN_POLICIES if of_run else CONFIG_POLICIES,
+        RUN_BOOKS if of_run else CONFIG_BOOKS,
+    )
+    if workers > 1 or address is not None:
+        from experiments.simulate_workers import on_workers
+
+        player = on_workers(workers, address)
+    else:
+        player = play_here
+    with console.stage("shop"):
+        field = open_field(source, preset, locale, overrides or [], console)
+        chosen = field.contestants(names or field.usual)
+    if log is not None:
+        from experiments.config_io import validate_config
+        from experiments.ope.impressions import ShopNames
+        from experiments.ope.log_shop import LogConfig, write_log
+
+        how = {
+            "logging": logging, "temperature": temperature, "epsilon": epsilon,
+            "impressions": impressions,
+        }  # fmt: skip
+        settings = validate_config(LogConfig, how, "--log")
+        with console.stage("log"):
+            counts = write_log(
+                chosen[0].world, chosen[0].policy, settings, log,
+                names=ShopNames.of(field.shop.visitors), seed=seed,
+                progress=console.progress("log"),
+            )  # fmt: skip
+        console.say(f"log: {log} ({counts['impressions']:,} impressions)")
+        if json is not None:
+            emit_json(json, counts)
+        return
+    with console.stage("simulate"):
+        found = simulate_field(
+            field, chosen, range(seed, seed + sessions), player, console.progress("simulate")
+        )
+    metrics = found.as_json()
+    if report is not None:
+        from experiments.session_report import write_session_report
+
+        write_session_report(found, report, shlex.join(["shelftalk", *sys.argv[1:]]))
+        console.say(f"report: {report}")
     if json is not None:
         emit_json(json, metrics)
     if json != Path("-"):
@@ -307,6 +450,58 @@ def _pair(entry: str) -> tuple[str, str]:
 
 
 @cli.command()
+def score(
+    texts: Annotated[
+        Path, typer.Argument(metavar="TEXTS", help="JSONL or Parquet with column text; see above.")
+    ],
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(help="Catalogue or run folder that the texts are about: for claims."),
+    ] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="ours=theirs", help="Name of a column in the file."),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated: overlap, variety, features, claims, personal, form.  "
+            "[default: all that the file allows]"
+        ),
+    ] = None,
+    locale: Annotated[
+        str | None,
+        typer.Option(help="en or zh.  [default: the catalogue's, or what it looks like]"),
+    ] = None,
+    bertscore: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Encoder by path or hub id: adds BERTScore.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of samples, pairs and shuffles.")] = 0,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure texts, beside the floors that a metric must beat to mean anything.
+
+    TEXTS has `text` and, where there are any, `reference` (BLEU, chrF, ROUGE), `feature` and
+    `prompt` (FMR, FCR, DIV), and with --catalogue `item_id` (claims) and `likes`, `segment` or
+    `shopper_id` (profile match, swap tests). The floors are one fixed sentence, references given
+    to other rows, and the rule-based fallback.
+    """
+    from experiments.score import print_scores, score_file
+
+    columns = dict(_pair(entry) for entry in map_ or [])
+    result = score_file(
+        texts, catalogue=catalogue, columns=columns,
+        families=metrics.split(",") if metrics else None, locale=locale, bertscore=bertscore,
+        seed=seed, console=Console(quiet=quiet),
+    )  # fmt: skip
+    if json is not None:
+        emit_json(json, result)
+    if json != Path("-"):
+        print_scores(result, str(texts))
+
+
+@cli.command()
 def export(
     run: RunFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Bundle folder to write.")],
@@ -387,7 +582,7 @@ def report(
 
 @cli.command()
 def bench(
-    subject: Annotated[str, typer.Argument(help="simulator, rewards, ope or all.")],
+    subject: Annotated[str, typer.Argument(help="simulator, rewards, metrics, ope or all.")],
     repeats: Annotated[int, typer.Option(min=1, help="Repeats; the median is reported.")] = 5,
     json: Json = None,
 ) -> None:

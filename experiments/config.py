@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from envs.behaviour import ShopConfig
+from envs.presets import PRESETS, preset_overrides
 from envs.settings import Settings
 from envs.shoppers import ShopperConfig
 from envs.similarity import SCORES, SimilarityConfig
@@ -104,6 +106,16 @@ class ExportConfig(Settings):
     """Candidates that the bundle's ranker orders for a request."""
 
 
+def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested mappings; where both have a value, the one of ``above`` stands."""
+    merged = {**below, **above}
+    for key, inner in below.items():
+        upper = above.get(key)
+        if isinstance(inner, Mapping) and isinstance(upper, Mapping):
+            merged[key] = layered(inner, upper)
+    return merged
+
+
 class Config(Settings):
     """A run of the whole pipeline."""
 
@@ -111,6 +123,8 @@ class Config(Settings):
     """Name of the run; its folder is runs/NAME unless --out says otherwise."""
     seed: int = Field(0, ge=0)
     """Seed of everything random."""
+    preset: Literal["browsing", "mission", "sceptical"] | None = None
+    """Named kind of shop (envs/presets.py); what the file itself sets wins over the preset."""
     catalogue: CatalogueConfig = SyntheticCatalogue()
     shoppers: ShopperConfig = ShopperConfig()
     similarity: SimilarityConfig = SimilarityConfig()
@@ -125,6 +139,15 @@ class Config(Settings):
     simulate: SimulateConfig = SimulateConfig()
     ope: OpeConfig = OpeConfig()
     export: ExportConfig = ExportConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_preset(cls, data: Any) -> Any:
+        # A name that is none is left for the field's own check, which says which there are.
+        name = data.get("preset") if isinstance(data, dict) else None
+        if isinstance(name, str) and name in PRESETS:
+            return layered(preset_overrides(name), data)
+        return data
 
     @model_validator(mode="after")
     def _fits(self) -> Config:

@@ -9,7 +9,7 @@ from experiments.stages import Stage, StageContext
 from experiments.steps_export import run_export
 from experiments.steps_ranking import run_ope, run_rank, run_simulate
 from experiments.steps_reasons import run_ppo, run_reasons, run_sft
-from experiments.steps_shop import catalogue_files, run_catalogue, run_similarity
+from experiments.steps_shop import catalogue_files, corpus_files, run_catalogue, run_similarity
 
 
 def run_report(context: StageContext) -> dict[str, Any]:
@@ -24,12 +24,13 @@ _BOOKS = (*_SHOP, "reasons")
 STAGES = (
     Stage("catalogue", run_catalogue, sections=("catalogue", "shoppers"), files=catalogue_files),
     Stage("similarity", run_similarity, sections=("similarity",), needs=("catalogue",)),
-    Stage("sft", run_sft, sections=("corpus", "sft"), needs=("catalogue",)),
+    Stage("sft", run_sft, sections=("corpus", "sft"), needs=("catalogue",), files=corpus_files),
     Stage(
         "ppo",
         run_ppo,
         sections=("corpus", "shop", "reward", "ppo", "measure"),
         needs=(*_SHOP, "sft"),
+        files=corpus_files,
     ),
     Stage("reasons", run_reasons, sections=("ppo", "book"), needs=(*_SHOP, "sft", "ppo")),
     Stage("rank", run_rank, sections=("shop", "rank"), needs=_BOOKS),

@@ -130,7 +130,7 @@ def pieces(text: str, phrases: Sequence[str]) -> list[tuple[str, bool]]:
     if not worded:
         return [(text, False)]
     # Borders are those of Latin words: Chinese runs on without any.
-    bodies = "|".join(r"[\W_]+".join(map(re.escape, words)) for words in worded)
+    bodies = "|".join(r"[\W_]*".join(map(re.escape, words)) for words in worded)
     pattern = re.compile(rf"((?<![A-Za-z0-9])(?:{bodies})(?![A-Za-z0-9]))", re.IGNORECASE)
     cut = pattern.split(text)
     return [(piece, index % 2 == 1) for index, piece in enumerate(cut) if piece]

@@ -45,6 +45,8 @@ def shelves(shop: Shop, before: Side, after: Side, count: int, seed: int) -> lis
         segment = int(world.segment[state.shopper[row]])
         place = int(state.anchor[row]) - world.pools.first_row(int(state.scene[row]))
         scene = SCENES[int(state.scene[row])]
+        if scene == "similar":  # a large shop keeps pools of some items only
+            place = int(world.pools.owners[place])
         out.append(
             {
                 "shopper": visitors.profiles.shopper_ids[int(state.shopper[row])],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from envs import sessions as shop
 from envs.progress import Progress, silent
 from envs.shop import ShopVectorEnv
 from envs.similarity import SCORES
+from envs.statistics import Traffic
 from envs.world import World
 from policies.baselines import Page, SlatePolicy, mix_policy, oracle_policy
 
@@ -20,6 +22,8 @@ F64 = NDArray[np.float64]
 
 #: Figures of a session that comparisons are made of.
 METRICS = ("return", "ctr", "purchases", "session_length")
+#: Seeds of training sessions start here, those of evaluation at 0: never the same.
+TRAINING_SEEDS = 10_000_000
 #: Sessions stepped side by side.
 _BATCH = 1_000
 
@@ -64,19 +68,51 @@ class Contestant:
 
 def play(world: World, policy: SlatePolicy, sessions: int, seed: int) -> Sessions:
     """Let ``policy`` serve the sessions of seeds seed, seed + 1, ..."""
-    parts = [
-        _play_batch(world, policy, min(_BATCH, sessions - start), seed + start)
-        for start in range(0, sessions, _BATCH)
-    ]
+    return joined(
+        _play_batch(world, policy, part.stop - part.start, part.start)
+        for part in parts_of(range(seed, seed + sessions))
+    )
+
+
+def parts_of(seeds: range) -> list[range]:
+    """Cut seeds into the batches that are played side by side; always the same ones."""
+    return [seeds[start : start + _BATCH] for start in range(0, len(seeds), _BATCH)]
+
+
+def joined(parts: Iterable[Sessions]) -> Sessions:
+    """Return the sessions of all parts, in order."""
+    kept = list(parts)
     return Sessions(
         *(
-            np.concatenate([getattr(part, name) for part in parts])
+            np.concatenate([getattr(part, name) for part in kept])
             for name in Sessions.__dataclass_fields__
         )
     )
 
 
-def _play_batch(world: World, policy: SlatePolicy, count: int, seed: int) -> Sessions:
+def traffic(world: World, policy: SlatePolicy, seeds: range) -> Traffic:
+    """Play the sessions of ``seeds`` and count what each item got, for `envs.statistics`."""
+    counts = np.zeros((3, len(world.quality)))
+
+    def count(live: NDArray[np.bool_], info: dict[str, Any]) -> None:
+        shown = live[:, None] & np.ones_like(info["clicks"])
+        for row, flag in enumerate((shown, info["clicks"] & shown, info["purchases"] & shown)):
+            np.add.at(counts[row], info["items"][flag], 1)
+
+    played = joined(_play_batch(world, policy, len(p), p.start, count) for p in parts_of(seeds))
+    return Traffic(
+        played.pages, played.impressions, played.clicks, played.purchases,
+        item_impressions=counts[0], item_clicks=counts[1], item_purchases=counts[2],
+    )  # fmt: skip
+
+
+#: Told after each step which rows are in a session, (B,), and the env's info.
+_Watch = Callable[[NDArray[np.bool_], dict[str, Any]], None]
+
+
+def _play_batch(
+    world: World, policy: SlatePolicy, count: int, seed: int, watch: _Watch | None = None
+) -> Sessions:
     env = ShopVectorEnv(world, count)
     observation, _ = env.reset(seed=seed)
     totals = {name: np.zeros(count) for name in ("reward", "clicks", "impressions", "purchases")}
@@ -85,6 +121,8 @@ def _play_batch(world: World, policy: SlatePolicy, count: int, seed: int) -> Ses
     while live.any():
         page = Page(observation, world, env.state, env.click_model)
         observation, reward, terminated, truncated, info = env.step(policy.slates(page))
+        if watch is not None:
+            watch(live, info)
         totals["reward"] += np.where(live, reward, 0)
         totals["clicks"] += np.where(live, info["clicks"].sum(axis=1), 0)
         totals["purchases"] += np.where(live, info["purchases"].sum(axis=1), 0)
@@ -95,11 +133,115 @@ def _play_batch(world: World, policy: SlatePolicy, count: int, seed: int) -> Ses
     return Sessions(**totals, pages=pages, trust=trust)
 
 
-def interval(values: F64, level: float = 0.95) -> dict[str, float]:
-    """Mean of i.i.d. values with its Student t interval: ``{mean, low, high}``."""
+class Figure(TypedDict):
+    """A mean with its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Difference(TypedDict):
+    """The paired difference a - b of a metric over the same sessions, with its interval."""
+
+    a: str
+    b: str
+    metric: str
+    diff: float
+    low: float
+    high: float
+
+
+def interval(values: F64, level: float = 0.95) -> Figure:
+    """Mean of i.i.d. values with its Student t interval."""
     mean = float(values.mean())
     half = float(stats.t.ppf(0.5 + level / 2, len(values) - 1) * stats.sem(values))
     return {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def paired(
+    played: Mapping[str, Sessions], a: str, b: str, metric: str, level: float = 0.95
+) -> Difference:
+    """Return the difference of a - b over the same sessions."""
+    found = interval(played[a].values(metric) - played[b].values(metric), level)
+    return {
+        "a": a, "b": b, "metric": metric,
+        "diff": found["mean"], "low": found["low"], "high": found["high"],
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What policies came to in the same sessions; session n of each has the seed ``seeds[n]``."""
+
+    seeds: range
+    #: By contestant, in the order given.
+    played: dict[str, Sessions]
+
+    def figures(self, level: float = 0.95) -> dict[str, dict[str, Figure]]:
+        """Return means with intervals by contestant and metric."""
+        return {
+            name: {metric: interval(one.values(metric), level) for metric in (*METRICS, "trust")}
+            for name, one in self.played.items()
+        }
+
+    def paired(
+        self, pairs: Sequence[tuple[str, str]] | None = None, level: float = 0.95
+    ) -> list[Difference]:
+        """Return the differences a - b of each pair; by default each against the first."""
+        first, *others = self.played
+        wanted = [(name, first) for name in others] if pairs is None else pairs
+        return [paired(self.played, a, b, metric, level) for a, b in wanted for metric in METRICS]
+
+
+#: Plays every contestant on the sessions of the given seeds.
+Player = Callable[[Sequence[Contestant], range, Progress], dict[str, Sessions]]
+
+
+def play_here(
+    contestants: Sequence[Contestant], seeds: range, progress: Progress
+) -> dict[str, Sessions]:
+    """Play in this process, one contestant after the other."""
+    parts, played = parts_of(seeds), {}
+    total = len(contestants) * len(parts)
+    for number, one in enumerate(contestants):
+        done = []
+        for place, part in enumerate(parts, start=1):
+            done.append(play(one.world, one.policy, len(part), part.start))
+            progress(number * len(parts) + place, total, {"return": done[-1].reward.mean()})
+        played[one.name] = joined(done)
+    return played
+
+
+def evaluate(
+    contestants: Sequence[Contestant],
+    seeds: range,
+    *,
+    player: Player = play_here,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Let every contestant serve the sessions of the same seeds: common random numbers.
+
+    A session's shopper, scenes and coin flips follow from its seed, and those of a click or a
+    purchase from (session, page, item): policies that show the same item in the same place meet
+    the same luck, so what differs is the policies' doing (Law, Kelton 2000, "Simulation modeling
+    and analysis", section 11.2).
+
+    Args:
+        contestants: policies with their worlds, no name twice; any `SlatePolicy` will do.
+        seeds: consecutive seeds, one a session, two at least.
+        player: `play_here`, or `experiments.simulate_workers.on_workers` to spread the sessions.
+        progress: told after each batch of sessions.
+
+    Raises:
+        ValueError: no or equally named contestants, or other seeds.
+    """
+    names = [one.name for one in contestants]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"contestants must be one or more, each name once, but were {names}")
+    if seeds.step != 1 or len(seeds) < 2 or seeds.start < 0:
+        raise ValueError(f"seeds must be a range of two or more from 0 up, but was {seeds}")
+    return Evaluation(seeds, player(contestants, seeds, progress))
 
 
 def compare(
@@ -108,30 +250,10 @@ def compare(
     sessions: int,
     seed: int,
     progress: Progress = silent,
-) -> tuple[dict[str, dict[str, dict[str, float]]], list[dict[str, float | str]]]:
-    """Play every contestant on the same sessions.
-
-    Returns:
-        Figures by name and metric, and the paired differences a - b of each pair and metric.
-    """
-    played: dict[str, Sessions] = {}
-    for done, one in enumerate(contestants, start=1):
-        played[one.name] = play(one.world, one.policy, sessions, seed)
-        progress(done, len(contestants), {"return": float(played[one.name].reward.mean())})
-    figures = {
-        name: {metric: interval(result.values(metric)) for metric in (*METRICS, "trust")}
-        for name, result in played.items()
-    }
-    return figures, [paired(played, a, b, metric) for a, b in pairs for metric in METRICS]
-
-
-def paired(played: dict[str, Sessions], a: str, b: str, metric: str) -> dict[str, float | str]:
-    """Return ``{a, b, metric, diff, low, high}`` of a - b over the same sessions."""
-    found = interval(played[a].values(metric) - played[b].values(metric))
-    return {
-        "a": a, "b": b, "metric": metric,
-        "diff": found["mean"], "low": found["low"], "high": found["high"],
-    }  # fmt: skip
+) -> tuple[dict[str, dict[str, Figure]], list[Difference]]:
+    """Evaluate on ``sessions`` sessions; return `Evaluation.figures` and `Evaluation.paired`."""
+    found = evaluate(contestants, range(seed, seed + sessions), progress=progress)
+    return found.figures(), found.paired(pairs)
 
 
 def search_mix(

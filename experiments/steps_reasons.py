@@ -25,8 +25,10 @@ from policies.reasoner.train import train_ppo
 from rewards.claims import ClaimChecker, claim_precision
 from rewards.clicks import ClickReward
 from rewards.mix import RewardMix, Scored, uplift_spread
-from rewards.style import distinct
-from sft.corpus import Corpus, build_corpus
+from rewards.words import tokens
+from sft.corpus import Corpus, ReasonPair, build_corpus
+from sft.corpus_split import TaskPair
+from sft.metrics.variety import distinct
 from sft.tasks import item_briefs, segment_likes
 from sft.train import Pair, train_sft
 
@@ -42,6 +44,10 @@ def make_corpus(config: Config, shop_catalogue: Any, profiles: Any) -> Corpus:
     return build_corpus(shop_catalogue, profiles, config.corpus, rng)
 
 
+def _pairs(written: Sequence[ReasonPair] | Sequence[TaskPair]) -> list[Pair]:
+    return [Pair(pair.prompt, pair.completion) for pair in written]
+
+
 def run_sft(context: StageContext) -> dict[str, Any]:
     """Train the base (where it is made on the spot) and its adapter on the corpus."""
     config: Config = context.config
@@ -49,10 +55,14 @@ def run_sft(context: StageContext) -> dict[str, Any]:
     corpus = make_corpus(config, visitors.catalogue, visitors.profiles)
     checker = ClaimChecker(visitors.catalogue)
     honest = [p for p in corpus.train if not checker.check(p.item, p.completion).unsupported]
-    base, adapter, held = (
-        [Pair(p.prompt, p.completion) for p in pairs]
-        for pairs in ([*corpus.train, *corpus.made_up], honest, corpus.held)
-    )
+    more = corpus.more
+    base = _pairs(corpus.train) + _pairs(corpus.made_up) + _pairs(more.train)
+    adapter = _pairs(honest) + _pairs(more.train)
+    held = _pairs(corpus.held) + _pairs(more.held)
+    if more.held:
+        # The first of them are measured during training: all tasks in their shares.
+        order = np.random.default_rng([config.seed, 3]).permutation(len(held))
+        held = [held[i] for i in order]
     metrics = train_sft(
         base, held, config.sft, context.out, context.work, context.seed, context.progress,
         adapter_pairs=adapter,
@@ -194,7 +204,7 @@ def _quality(scored: Scored, texts: Sequence[str]) -> dict[str, float]:
     return {
         "reward": float(scored.uplift.mean()),
         "claim_precision": claim_precision(scored.checked),
-        "distinct2": distinct(texts, 2),
+        "distinct2": distinct([tokens(text) for text in texts], 2),
         "unique_share": len(set(texts)) / len(texts),
         "veto_rate": float(np.mean([why is not None for why in scored.vetoes])),
         "words": float(np.mean([found.words for found in scored.checked])),

@@ -23,6 +23,15 @@ def catalogue_files(config: Config) -> Sequence[Path]:
     return [] if isinstance(section, SyntheticCatalogue) else [section.path]
 
 
+def corpus_files(config: Config) -> Sequence[Path]:
+    """Return the outside files that the corpus is read from."""
+    own, reviews = config.corpus.own, config.corpus.reviews
+    return [
+        *([] if own is None else [path for path in (own.path, own.held) if path is not None]),
+        *([] if reviews is None else [reviews.path]),
+    ]
+
+
 def read_catalogue(
     section: FolderCatalogue | IcecatCatalogue, say: Callable[[str], None]
 ) -> tuple[Catalogue, dict[str, int]]:

@@ -15,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from envs import sessions
-from envs.clicks import ClickModel, PositionBased
+from envs.clicks import ClickModel
 from envs.counter_rng import fold, uniform
 from envs.observation import ITEM_FEATURES
 from envs.sessions import SessionState
 from envs.similarity import SCORES
 from envs.world import World
+from policies.best_page import best_page, top_slates
+from policies.best_page import cascade_order as cascade_order  # also known by its old place
 from policies.ranker.scorer import SlateScorer
 
 F32 = NDArray[np.float32]
@@ -49,8 +51,7 @@ class SlatePolicy:
 
     def slates(self, page: Page) -> I64:
         """Return the k best candidates of each row, best first, (B, k) int64."""
-        scores = np.where(page.observation["mask"] > 0, self.score(page), -np.inf)
-        return np.argsort(-scores, axis=1, kind="stable")[:, : page.world.config.slots]
+        return top_slates(self.score(page), page.world.config.slots, page.observation["mask"])
 
 
 def _feature(page: Page, name: str) -> F32:
@@ -99,45 +100,22 @@ def oracle_policy(stay: float) -> SlatePolicy:
     """Order by true expected reward of the page, given hidden taste, trust and click model.
 
     Each click is worth its reward plus ``stay``, what a click brings later by keeping the shopper;
-    ``stay`` is found by search (`search_stay`). Under the position-based model ordering by
-    attraction times worth is optimal for a page; under the cascade model, where reading stops at
-    the first click, the best k items are found by dynamic programming and shown by falling worth.
+    ``stay`` is found by search (`search_stay`). How good the slate is for the page, `best_page`
+    says: exact under the position-based and cascade models, a local optimum under the others.
     """
 
     def score(page: Page) -> F32:
-        config, world = page.world.config, page.world
-        columns, items = sessions.candidates(world, page.state)
-        charm = sessions.appeal(world, page.state, columns, items)
-        worth = config.w_click + config.w_buy * world.margin[items] * charm.purchase + stay
-        if isinstance(page.click_model, PositionBased):
-            return charm.attraction * worth
-        return cascade_order(charm.attraction, worth, config.slots, page.observation["mask"])
+        charm, worth = page_worth(page)
+        mask = page.observation["mask"]
+        slots = page.world.config.slots
+        return best_page(page.click_model, charm.attraction, worth + stay, slots, mask)
 
     return SlatePolicy("oracle", score)
 
 
-def cascade_order(attraction: F32, worth: F32, slots: int, mask: F32) -> F32:
-    """Return scores whose top k is the best cascade slate of what ``mask`` allows, (B, N).
-
-    For a fixed set, showing by falling worth is optimal (exchange argument). The set is chosen by
-    V(i, j) = max(V(i+1, j), a_i w_i + (1 - a_i) V(i+1, j-1)) over items sorted by worth.
-    """
-    rows, count = attraction.shape
-    # What is masked comes last and is never worth taking.
-    order = np.argsort(np.where(mask > 0, -worth, np.inf), axis=1, kind="stable")
-    a, w = (np.take_along_axis(x * (mask > 0), order, axis=1) for x in (attraction, worth))
-    allowed = (mask > 0).sum(axis=1)
-    value = np.zeros((count + 1, rows, slots + 1))
-    for i in range(count - 1, -1, -1):
-        taken = a[:, i, None] * w[:, i, None] + (1 - a[:, i, None]) * value[i + 1, :, :-1]
-        value[i, :, 1:] = np.maximum(value[i + 1, :, 1:], taken)
-    scores = np.full(attraction.shape, -np.inf)
-    left = np.full(rows, slots)
-    everyone = np.arange(rows)
-    for i in range(count):
-        better = value[i, everyone, left] > value[i + 1, everyone, left]
-        # Where too few items are left to choose from, the rest must be taken.
-        take = (left > 0) & (better | (allowed - i <= left)) & (i < allowed)
-        scores[everyone[take], order[take, i]] = count - i
-        left = left - take
-    return scores.astype(np.float32)
+def page_worth(page: Page) -> tuple[sessions.Appeal, F32]:
+    """Return the hidden appeal of the N candidates and the expected reward of a click, (B, N)."""
+    config, world = page.world.config, page.world
+    columns, items = sessions.candidates(world, page.state)
+    charm = sessions.appeal(world, page.state, columns, items)
+    return charm, config.w_click + config.w_buy * world.margin[items] * charm.purchase

@@ -12,13 +12,15 @@ MAX_WORDS = 40
 
 _PERSONAL = re.compile(r"https?://|www\.|[\w.+-]+@[\w-]+\.\w+|\+?\d[\d\s()-]{8,}\d")
 #: Marks of the prompt's own form: a reason that holds them has copied its instructions.
-_PROMPT = re.compile(r"\||->|likes[^.:]*:|<[^>]*>|ignore (all|previous|the) ")
+_PROMPT = re.compile(r"\||->|likes[^.:]*:|喜欢[^。：:]*[:：]|<[^>]*>|ignore (all|previous|the) ")
 _BANNED = re.compile(
     r"\b(best ever|the best|number one|no\.? ?1|guaranteed?|risk[- ]free|cheapest|perfect|"
     r"everyone|miracle|cures?|free money|100% (safe|sure))\b"
 )
 #: Greek letters that units are written with (32 Ω, 5 µm), as `normalise` leaves them.
 _UNITS = "ωμ"
+#: Share of Chinese characters from which on a text is Chinese.
+_CHINESE = 0.3
 
 
 def veto(text: str, claims: TextClaims) -> str | None:
@@ -49,7 +51,13 @@ def veto(text: str, claims: TextClaims) -> str | None:
 
 
 def _foreign_script(text: str) -> bool:
-    """True if a Latin text holds letters of another script (look-alikes among them)."""
-    letters = [c for c in text if c.isalpha()]
-    foreign = [c for c in letters if ord(c) > 0x24F and c not in _UNITS]
-    return bool(foreign) and len(foreign) < len(letters)
+    """True if letters of another script (look-alikes among them) stand in a text.
+
+    A Latin text holds Latin letters alone; a Chinese one holds Latin names and units too.
+    """
+    letters = [c for c in text if c.isalpha() and c not in _UNITS]
+    other = [c for c in letters if ord(c) > 0x24F]
+    han = [c for c in other if "\u3400" <= c <= "\u9fff"]
+    if len(han) >= _CHINESE * len(letters):
+        return len(han) < len(other)
+    return bool(other) and len(other) < len(letters)

@@ -26,9 +26,3 @@ def unfinished(text: str) -> float:
 def style_penalty(texts: Sequence[str]) -> NDArray[np.float32]:
     """Return repetition plus half of `unfinished` of each text, (n,) float32."""
     return np.array([repetition(t) + 0.5 * unfinished(t) for t in texts], dtype=np.float32)
-
-
-def distinct(texts: Sequence[str], n: int = 2) -> float:
-    """Distinct-n: different word n-grams over all n-grams of the texts (Li et al. 2016)."""
-    grams = [g for t in texts for w in [tokens(t)] for g in zip(*(w[i:] for i in range(n)))]
-    return len(set(grams)) / len(grams) if grams else 0.0

@@ -1,33 +1,23 @@
-"""Tokens of a reason, and the words that copy may use without claiming a fact."""
+"""Text as words: one normal form, tokens with their places, and what counts as a number."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-#: A word or number, joined inside by . , ' / + or -, with a trailing unit sign.
-_TOKEN = re.compile(r"[^\W_]+(?:[.,'/+\-][^\W_]+)*[%°+\"]?")
-_INVISIBLE = {"Cf", "Cc"}
+from rewards.lexicon import lexicon
 
-#: Words that state nothing about an item. Everything else in a reason must come from the item.
-#: No negation (it turns a fact into its opposite) and no unit of time ("works for years").
-_ORDINARY_TEXT = """
-    a about after again all along also always an and any anyone anything are around as at away back
-    be because been before being below between both but by buy came can care cares choice choose
-    choosing come comes could day days do does done down each easily easy else enough even ever
-    every everyday exactly expect feel feels few find finds first fit fits for from get gets give
-    gives go goes going good great had handy has have having here home how i if in into is it item
-    its itself job just keep keeps know known life like likely likes look looking looks lot made
-    make makes many match matches matter matters may me means meant meet mind more most much need
-    needs new next nice now of off offer offers on once one only or other our out over own part pay
-    pays people pick picked picks place plus point product put reason recommend recommended right
-    say says see sensible set should shown simple simply since so solid some something sort still
-    such suit suited suits sure take takes than that the their them then there these they thing
-    things think this those though time to together too top use used useful user uses using value
-    very want wants was way we well were what when where which while who why will wish with work
-    works worth would yet you you'll you're your yours
-"""
-ORDINARY = frozenset(_ORDINARY_TEXT.split())
+#: Chinese characters: each is a token of its own, because Chinese writes no spaces.
+CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+#: A Chinese character; or a word or number, joined inside by . , ' / + or -, with a unit sign.
+_TOKEN = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:[.,'/+\-][^\W_{CJK}]+)*[%°+\"]?|%")
+_CJK = re.compile(f"[{CJK}]")
+_INVISIBLE = {"Cf", "Cc"}
+#: Characters that keep their own form: a full-width comma parts words that a plain one may join.
+_KEPT = {"\u2019": "'", "，": "，"}
+
+#: English words that state nothing about an item; everything else must come from the item.
+ORDINARY = lexicon("en").ordinary
 _NUMBER_WORDS_TEXT = """
     one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty
     seventy eighty ninety hundred thousand million half double dual triple
@@ -35,19 +25,73 @@ _NUMBER_WORDS_TEXT = """
 _NUMBER_WORDS = frozenset(_NUMBER_WORDS_TEXT.split())
 
 
-def normalise(text: str) -> str:
-    """NFKC, lower case, without invisible characters: look-alikes of a word become that word.
+class _Folds(dict[int, str]):
+    """Normal form of each character, worked out when it is first met."""
 
-    A line break or tab is a control character too, but it parts words: it becomes a space.
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if char.isspace():
+            # A line break or tab is a control character too, but it parts words.
+            folded = " "
+        elif char in _KEPT:
+            folded = _KEPT[char]
+        else:
+            wide = unicodedata.normalize("NFKC", char)
+            folded = "".join(
+                " " if c.isspace() else c for c in wide if unicodedata.category(c) not in _INVISIBLE
+            ).lower()
+        self[code] = folded
+        return folded
+
+
+_FOLDS = _Folds()
+
+
+def normalise(text: str) -> str:
+    """NFKC, lower case, without invisible characters: look-alikes of a word become that word."""
+    if text.isascii() and text.isprintable():
+        return text.lower()
+    return unicodedata.normalize("NFC", text).translate(_FOLDS)
+
+
+def origins(text: str) -> list[int] | None:
+    """Return, for each character of ``normalise(text)``, its place in ``text``.
+
+    None means that both run in step. The list has one more entry, the end of the text.
     """
-    text = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
-    text = "".join(" " if c.isspace() else c for c in text)
-    return "".join(c for c in text if unicodedata.category(c) not in _INVISIBLE).lower()
+    if text.isascii() and text.isprintable():
+        return None
+    if all(len(_FOLDS[ord(char)]) == 1 for char in text) and len(normalise(text)) == len(text):
+        return None
+    places: list[int] = []
+    start = 0
+    for end in range(1, len(text) + 1):
+        # Combining marks join the character before them, so they are folded with it.
+        if end == len(text) or not unicodedata.combining(text[end]):
+            places += [start] * len(normalise(text[start:end]))
+            start = end
+    return [*places, len(text)]
 
 
 def tokens(text: str) -> list[str]:
-    """Return the words and numbers of a text, normalised."""
+    """Return the words and numbers of a text, normalised; a Chinese character is a word."""
     return _TOKEN.findall(normalise(text))
+
+
+def token_places(folded: str) -> list[tuple[int, int]]:
+    """Return start and end of each token in a text that `normalise` has folded."""
+    return [match.span() for match in _TOKEN.finditer(folded)]
+
+
+def is_chinese(text: str) -> bool:
+    """True if a text holds a Chinese character."""
+    return _CJK.search(text) is not None
+
+
+def word_count(words: list[str]) -> int:
+    """Length of a tokenised text in words; two Chinese characters make about one word."""
+    chinese = sum(len(word) == 1 and word > "\u33ff" for word in words)
+    return len(words) - chinese + (chinese + 1) // 2
 
 
 def is_number(word: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from huggingface_hub.errors import HFValidationError
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -55,8 +55,8 @@ def make_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizer
     """Train a byte-level BPE tokenizer; any Unicode text survives a round trip.
 
     Byte-level BPE: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
-    Each digit is a token of its own: a number is copied digit by digit from ten common tokens
-    instead of from hundreds of rare ones.
+    Each digit is a piece of its own: a number is copied digit by digit from ten common tokens
+    instead of from hundreds of rare ones. So is each Chinese character.
     """
     specials = ["<pad>", "<bos>", "<eos>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -69,6 +69,9 @@ def make_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizer
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),
+            # Chinese has no spaces: words found by frequency would be cut differently in a prompt
+            # and in its reason, and could not be copied token by token.
+            pre_tokenizers.Split(Regex("[\u3400-\u4dbf\u4e00-\u9fff]"), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
@@ -171,12 +174,12 @@ def load_model(path_or_id: str | Path) -> tuple[PreTrainedModel, PreTrainedToken
     return model, tokenizer
 
 
-def context_length(model: PreTrainedModel) -> int | None:
+def context_length(model: Any) -> int | None:
     """Return how many tokens the model can read, or None when it states no limit."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
-def check_context(model: PreTrainedModel, tokens: int) -> None:
+def check_context(model: Any, tokens: int) -> None:
     """Raise UserError when ``tokens`` (prompt and completion) do not fit the model."""
     limit = context_length(model)
     if limit is not None and tokens > limit:

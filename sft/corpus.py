@@ -6,43 +6,30 @@ purpose: most reasons fit the reader, some are generic, some say nothing, and a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
 from envs.catalogue import Catalogue
 from envs.errors import UserError
-from envs.settings import Settings
 from envs.shoppers import Profiles
-from sft.tasks import ItemBrief, clean, item_briefs, reason_prompt, segment_likes
-from sft.templates import fill
+from rewards.words import CJK
+from sft.augment import augmented
+from sft.corpus_config import CorpusConfig as CorpusConfig
+from sft.corpus_more import more_pairs
+from sft.own_data import TaskCorpus
+from sft.scenes import Scenes
+from sft.tasks import ItemBrief, clean, item_briefs, segment_likes
+from sft.tasks.reason import ReasonInput, ReasonTask, shuffled, tell
 
-
-class CorpusConfig(Settings):
-    """The supervised corpus."""
-
-    pairs: int = Field(24_000, ge=10)
-    """Prompt and reason pairs to write."""
-    held_out: float = Field(0.1, gt=0, lt=0.5)
-    """Share of items kept out of training: their pairs measure, they never train."""
-    fit: float = Field(0.6, ge=0, le=1)
-    """Share of reasons that state what the reader likes."""
-    generic: float = Field(0.25, ge=0, le=1)
-    """Share of reasons that state any fact of the item."""
-    overclaim: float = Field(0.05, ge=0, le=1)
-    """Share of reasons that state a fact of another item; what remains states nothing."""
-    made_up: float = Field(0.4, ge=0, le=1)
-    """Pairs about made-up facts, as a share of `pairs`, added to the base's training only: a shop
-    has so few distinct facts that a small model would rather remember than read them."""
-
-    @model_validator(mode="after")
-    def _shares(self) -> CorpusConfig:
-        if self.fit + self.generic + self.overclaim > 1 + 1e-9:
-            raise ValueError("fit + generic + overclaim must not exceed 1")
-        return self
+#: Most phrases that one reason tells.
+MOST_TOLD = 3
+#: What a Chinese phrase is taken apart into: a number, a Latin word, or up to two characters.
+_PIECES = re.compile(rf"\d[\d.]*|[A-Za-z]+|[{CJK}]{{1,2}}")
+_TASK = ReasonTask()
 
 
 @dataclass(frozen=True)
@@ -65,9 +52,12 @@ class Corpus:
     made_up: list[ReasonPair]
     #: Held-out item indexes, (H,) int64.
     held_items: NDArray[np.int64]
+    #: Pairs of the other tasks; none unless the config asks for them.
+    more: TaskCorpus = field(default_factory=TaskCorpus)
 
 
-Writer = Callable[[int, int], list[str]]
+#: Brief, item index and liked aspects -> the phrases that a copywriter tells.
+Writer = Callable[[ItemBrief, int, list[str]], list[str]]
 
 
 def split_items(
@@ -79,7 +69,7 @@ def split_items(
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def fitting_phrases(brief: ItemBrief, likes: list[str], count: int) -> list[str]:
+def fitting_phrases(brief: ItemBrief, likes: Sequence[str], count: int) -> list[str]:
     """Return up to ``count`` phrases of an item, liked aspects first, then the strongest facts."""
     rank = {aspect: place for place, aspect in enumerate(likes)}
     facts = sorted(brief.facts, key=lambda fact: rank.get(fact[0], len(likes)))
@@ -91,8 +81,12 @@ def build_corpus(
 ) -> Corpus:
     """Write the corpus.
 
+    Reasons are split by item: they are for segments, which both sides know, not for shoppers. The
+    other tasks are split by item and by shopper.
+
     Raises:
-        UserError: for a catalogue with too few items that have facts.
+        UserError: for a catalogue with too few items that have facts, or other sources that do not
+            fit (see `sft.corpus_more`).
     """
     briefs, likes = item_briefs(catalogue), segment_likes(catalogue, profiles)
     usable = np.array([i for i, brief in enumerate(briefs) if brief.facts], dtype=np.int64)
@@ -102,22 +96,26 @@ def build_corpus(
             "least 10 are needed to learn to write reasons; add facts or map more features"
         )
     train_at, held_at = split_items(len(usable), config.held_out, rng)
-    writers = _writers(catalogue, briefs, likes, rng)
+    writers = _writers(catalogue, briefs, rng)
+    scenes = Scenes(catalogue) if config.scenes else None
+
+    def pair(item: int, segment: int, write: Writer) -> ReasonPair:
+        brief = augmented(briefs[item], config.synonyms, config.drop_facts, rng)
+        wanted, scene = likes[segment], None
+        if scenes is not None and rng.random() < config.scenes:
+            scene = scenes.draw(item, rng)
+            wanted = list(dict.fromkeys([*scenes.asked(scene), *wanted]))
+        shown = shuffled(brief, wanted, rng) if config.shuffle_facts else brief
+        prompt = _TASK.prompt(ReasonInput(shown, tuple(wanted), scene))
+        told = tell(write(brief, item, wanted), catalogue.locale, rng)
+        return ReasonPair(prompt, _TASK.target(told), item, segment)
 
     def pairs(items: NDArray[np.int64], count: int) -> list[ReasonPair]:
         chosen = rng.choice(items, size=count)
         segments = rng.integers(len(likes), size=count)
         shares = [config.fit, config.generic, config.overclaim]
         kinds = rng.choice(4, size=count, p=[*shares, max(0.0, 1 - sum(shares))])
-        return [
-            ReasonPair(
-                prompt=reason_prompt(briefs[i], likes[s], rng),
-                completion=fill(writers[kind](int(i), int(s)), rng),
-                item=int(i),
-                segment=int(s),
-            )
-            for i, s, kind in zip(chosen, segments, kinds)
-        ]
+        return [pair(int(i), int(s), writers[k]) for i, s, k in zip(chosen, segments, kinds)]
 
     held_count = min(max(64, round(config.held_out * config.pairs)), 1024)
     return Corpus(
@@ -125,6 +123,7 @@ def build_corpus(
         held=pairs(usable[held_at], held_count),
         made_up=_made_up(catalogue, briefs, likes, round(config.made_up * config.pairs), rng),
         held_items=usable[held_at],
+        more=more_pairs(catalogue, briefs, usable[held_at], config, rng),
     )
 
 
@@ -140,26 +139,34 @@ def _made_up(
     Nothing about such an item can be remembered, so the only way to get its reason right is to
     find the liked aspect in the prompt and copy what stands behind it.
     """
-    words = sorted({w for brief in briefs for _, phrase in brief.facts for w in phrase.split()})
-    titles = sorted({w for brief in briefs for w in brief.title.split()})
+    locale = catalogue.locale
+    words = sorted({w for b in briefs for _, phrase in b.facts for w in _pieces(phrase, locale)})
+    titles = sorted({word for brief in briefs for word in brief.title.split()})
 
-    def some(options: list[str], low: int, high: int) -> str:
+    def some(options: list[str], low: int, high: int, joint: str = " ") -> str:
         chosen = rng.choice(len(options), size=int(rng.integers(low, high + 1)))
-        return " ".join(_renumber(options[int(i)], rng) for i in chosen)
+        return joint.join(_renumber(options[int(i)], rng) for i in chosen)
 
+    phrase_joint = "" if locale == "zh" else " "
     pairs = []
     for segment in rng.integers(len(likes), size=count):
         size = min(int(rng.integers(3, 8)), len(catalogue.aspects))
         aspects = rng.choice([clean(a) for a in catalogue.aspects], size=size, replace=False)
-        facts = tuple((str(aspect), some(words, 1, 4)) for aspect in aspects)
-        brief = ItemBrief(some(titles, 2, 5), facts)
+        facts = tuple((str(aspect), some(words, 1, 4, phrase_joint)) for aspect in aspects)
+        brief = ItemBrief(some(titles, 2, 5), facts, locale)
         liked = [aspect for aspect in likes[segment] if aspect in aspects]
         stated = fitting_phrases(
             brief, likes[segment], int(rng.integers(1, max(len(liked), 1) + 1))
         )
-        prompt = reason_prompt(brief, likes[segment])
-        pairs.append(ReasonPair(prompt, fill(stated[:3], rng), -1, int(segment)))
+        prompt = _TASK.prompt(ReasonInput(brief, tuple(likes[segment])))
+        told = tell(stated[:MOST_TOLD], locale, rng)
+        pairs.append(ReasonPair(prompt, _TASK.target(told), -1, int(segment)))
     return pairs
+
+
+def _pieces(phrase: str, locale: str) -> list[str]:
+    """Return what a phrase is made of: its words, or short runs of a Chinese one."""
+    return _PIECES.findall(phrase) if locale == "zh" else phrase.split()
 
 
 def _renumber(word: str, rng: np.random.Generator) -> str:
@@ -168,7 +175,7 @@ def _renumber(word: str, rng: np.random.Generator) -> str:
 
 
 def _writers(
-    catalogue: Catalogue, briefs: list[ItemBrief], likes: list[list[str]], rng: np.random.Generator
+    catalogue: Catalogue, briefs: list[ItemBrief], rng: np.random.Generator
 ) -> list[Writer]:
     """Return the four copywriters: fit, generic, overclaim, say-nothing."""
     by_class: dict[int, list[int]] = {}
@@ -176,23 +183,24 @@ def _writers(
         if briefs[item].facts:
             by_class.setdefault(int(cls), []).append(item)
 
-    def fit(item: int, segment: int) -> list[str]:
-        brief = briefs[item]
-        liked = [fact for fact in brief.facts if fact[0] in likes[segment]]
+    def fit(brief: ItemBrief, item: int, likes: list[str]) -> list[str]:
+        liked = [fact for fact in brief.facts if fact[0] in likes]
         count = int(rng.integers(1, 3)) if liked else 1
-        return fitting_phrases(brief, likes[segment], min(count, max(len(liked), 1)))
+        return fitting_phrases(brief, likes, min(count, max(len(liked), 1)))
 
-    def generic(item: int, segment: int) -> list[str]:
-        phrases = [phrase for _, phrase in briefs[item].facts]
+    def generic(brief: ItemBrief, item: int, likes: list[str]) -> list[str]:
+        phrases = [phrase for _, phrase in brief.facts]
         count = min(int(rng.integers(1, 4)), len(phrases))
         return [phrases[i] for i in rng.permutation(len(phrases))[:count]]
 
-    def overclaim(item: int, segment: int) -> list[str]:
+    def overclaim(brief: ItemBrief, item: int, likes: list[str]) -> list[str]:
         others = by_class[int(catalogue.class_index[item])]
         other = others[int(rng.integers(len(others)))]
         own = {phrase for _, phrase in briefs[item].facts}
         # What both items have would be no overclaim.
-        told = fitting_phrases(briefs[other], likes[segment], len(briefs[other].facts))
-        return [*fit(item, segment)[:1], *[phrase for phrase in told if phrase not in own][:1]]
+        told = fitting_phrases(briefs[other], likes, len(briefs[other].facts))
+        return [
+            *fit(brief, item, likes)[:1], *[phrase for phrase in told if phrase not in own][:1]
+        ]  # fmt: skip
 
-    return [fit, generic, overclaim, lambda item, segment: []]
+    return [fit, generic, overclaim, lambda brief, item, likes: []]

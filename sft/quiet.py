@@ -21,6 +21,10 @@ def quiet_libraries() -> Iterator[None]:
             warnings.filterwarnings(
                 "ignore", ".*gradient_checkpointing. is deprecated", FutureWarning
             )
+            # PEFT 0.21 takes a layer that AdaLoRA gave no rank for one that was not gathered, and
+            # reads AdaLoRA's rank pattern as if it were LoRA's.
+            warnings.filterwarnings("ignore", ".*have invalid shape")
+            warnings.filterwarnings("ignore", ".*rank_pattern keys did not match", RuntimeWarning)
             yield
     finally:
         hf_logging.set_verbosity(verbosity)

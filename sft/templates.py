@@ -1,12 +1,12 @@
 """Carrier sentences of reasons: what copywriters put around the facts.
 
-Every word of a template is in `rewards.words.ORDINARY` (a test checks it), so that only the facts
-put into it can claim anything.
+Every word of a template claims nothing in the eyes of `rewards.claims` (a test checks it), so that
+only the facts put into it can claim anything.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from sft.templates_zh import FURTHER_ZH, TEMPLATES_ZH
 
 #: By number of facts; ``{0}``, ``{1}``, ``{2}`` are their phrases.
 TEMPLATES: dict[int, tuple[str, ...]] = {
@@ -48,7 +48,24 @@ TEMPLATES: dict[int, tuple[str, ...]] = {
 }
 
 
-def fill(phrases: list[str], rng: np.random.Generator) -> str:
-    """Put up to three phrases into a random template for that many."""
-    options = TEMPLATES[len(phrases)]
-    return options[int(rng.integers(len(options)))].format(*phrases)
+#: Sentences that only the rule-based writer uses: the corpus keeps those it was measured with.
+FURTHER: dict[int, tuple[str, ...]] = {
+    0: ("A good thing to have around.",),
+    1: ("Choose it for the {0}.", "It offers {0}.", "Worth a look for its {0}."),
+    2: (
+        "Choose it for the {0} and the {1}.",
+        "It offers {0} as well as {1}.",
+        "Worth a look for its {0} and {1}.",
+    ),
+    3: ("Choose it for the {0}, the {1} and the {2}.",),
+}
+
+#: Sentences of the corpus, and those that the rule-based writer has besides, by locale.
+TEMPLATES_OF = {"en": TEMPLATES, "zh": TEMPLATES_ZH}
+FURTHER_OF = {"en": FURTHER, "zh": FURTHER_ZH}
+
+
+def sentences(locale: str, facts: int, *, further: bool = False) -> tuple[str, ...]:
+    """Return the sentences for so many facts; ``further`` adds the rule-based writer's own."""
+    taught = TEMPLATES_OF[locale][facts]
+    return taught + FURTHER_OF[locale][facts] if further else taught

@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from datasets import Dataset
-from peft import LoraConfig
+from peft import AdaLoraConfig, PeftConfig
 from pydantic import Field
 from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
@@ -20,6 +20,7 @@ from envs.errors import UserError
 from envs.files import atomic_folder, write_json
 from envs.progress import Progress, silent
 from envs.settings import Settings
+from sft.adapters import AdapterConfig, ShareOutRanks, make_adapter, orthogonality
 from sft.base_model import (
     BaseModelConfig,
     check_context,
@@ -33,7 +34,6 @@ from sft.trainer_tools import (
     ReportProgress,
     claim_work,
     last_checkpoint,
-    lora,
     quiet_arguments,
     save_reasoner,
     tensorboard,
@@ -69,12 +69,14 @@ class SftConfig(Settings):
     """Pairs in one update."""
     max_length: int = Field(192, ge=8)
     """Longest prompt with its completion, in tokens; a longer pair is left out and counted."""
-    peft: Literal["lora", "full"] = "lora"
-    """What the second training changes: a LoRA adapter, or every weight of the base."""
-    lora_r: int = Field(8, ge=1)
-    """Rank of the LoRA matrices."""
-    lora_alpha: int = Field(16, ge=1)
-    """LoRA scale: the update counts alpha / r times."""
+    accumulate: int = Field(1, ge=1)
+    """Parts that an update's pairs are read in, where they do not fit the memory at once."""
+    gradient_checkpointing: bool = False
+    """Save memory by computing activations twice; about a third slower."""
+    report_to: tuple[str, ...] = ()
+    """Further trackers beside TensorBoard, as transformers names them: wandb, mlflow, trackio."""
+    adapter: AdapterConfig = AdapterConfig()
+    """What the second training changes."""
     patience: int = Field(3, ge=1)
     """Evaluations without a better held-out loss after which a training stops."""
     evaluations: int = Field(6, ge=1)
@@ -98,8 +100,9 @@ def train_sft(
     adapted. Each training keeps the weights with the best loss on ``held_pairs``. ``work`` holds
     checkpoints and TensorBoard logs: after a kill the same call goes on from there.
 
-    Returns ``base`` and ``adapter``, each with ``steps``, ``held_loss_before``, ``held_loss``
-    (nats per completion token) and ``seconds``, and ``pairs_too_long``.
+    Returns ``base`` and ``adapter``, each with ``steps``, ``parameters`` (those that were trained),
+    ``held_loss_before``, ``held_loss`` (nats per completion token) and ``seconds``, and
+    ``pairs_too_long``.
     """
     for name, pairs in (("training", train_pairs), ("held-out", held_pairs)):
         if not pairs:
@@ -134,9 +137,12 @@ def train_sft(
             model, metrics["base"], curve["base"] = _train_phase("base", model, encoded, **common)
         if adapter_pairs is not train_pairs:
             encoded = encode_pairs(tokenizer, adapter_pairs, config.max_length)
-        adapter = lora(config.lora_r, config.lora_alpha) if config.peft == "lora" else None
         model, metrics["adapter"], curve["adapter"] = _train_phase(
-            "adapter", model, encoded, peft_config=adapter, **common
+            "adapter",
+            model,
+            encoded,
+            peft_config=make_adapter(config.adapter, config.adapter_steps),
+            **common,
         )
         with atomic_folder(out) as folder:
             save_reasoner(model, tokenizer, folder)
@@ -199,7 +205,11 @@ class CompletionTrainer(SFTTrainer):
         loss = torch.nn.functional.cross_entropy(
             logits[kept].float(), targets[kept], reduction=reduction
         )
-        return loss if num_items_in_batch is None else loss / num_items_in_batch
+        if num_items_in_batch is not None:
+            loss = loss / num_items_in_batch
+        # Only training pays it: held-out losses of all kinds of adapters stay comparable.
+        parts = self.args.gradient_accumulation_steps
+        return loss + orthogonality(model) / parts if model.training else loss
 
 
 def length_grouped(
@@ -224,13 +234,21 @@ def length_grouped(
 
 
 def _arguments(name: str, config: SftConfig, work: Path, seed: int) -> SFTConfig:
-    full = name == "base" or config.peft == "full"
+    full = name == "base" or config.adapter.kind == "full"
+    # Its ranks are final only at the end, and PEFT cannot load half-way ones back.
+    whole = name == "base" or config.adapter.kind != "adalora"
     steps = config.base_steps if name == "base" else config.adapter_steps
     interval = max(1, math.ceil(steps / config.evaluations))
     return SFTConfig(
-        **quiet_arguments(work / name, seed),
+        **quiet_arguments(work / name, seed)
+        | {
+            "report_to": list(config.report_to) or "none",
+            "activation_checkpointing": config.gradient_checkpointing,
+            "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        },
         max_steps=steps,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=config.batch_size // config.accumulate,
+        gradient_accumulation_steps=config.accumulate,
         per_device_eval_batch_size=config.batch_size,
         learning_rate=config.base_lr if name == "base" else config.adapter_lr,
         lr_scheduler_type="cosine",
@@ -240,11 +258,11 @@ def _arguments(name: str, config: SftConfig, work: Path, seed: int) -> SFTConfig
         max_length=None,
         train_sampling_strategy="sequential",
         eval_strategy="steps",
-        save_strategy="steps",
+        save_strategy="steps" if whole else "no",
         eval_steps=interval,
         save_steps=interval,
         save_total_limit=2,
-        load_best_model_at_end=True,
+        load_best_model_at_end=whole,
         metric_for_best_model="eval_loss",
         prediction_loss_only=True,
     )
@@ -262,16 +280,15 @@ def _train_phase(
     progress: Progress,
     total: int,
     work: Path,
-    peft_config: LoraConfig | None = None,
+    peft_config: PeftConfig | None = None,
 ) -> tuple[PreTrainedModel, dict[str, float], list[dict[str, float]]]:
     """Train ``model`` and return it with its metrics and its curve."""
     started = time.monotonic()
     arguments = _arguments(name, config, work, seed)
     names = {"loss": "loss", "eval_loss": "held_loss"}
     before = 0 if name == "base" else total - config.adapter_steps
-    order = length_grouped(
-        pairs["length"], config.batch_size, arguments.max_steps, np.random.default_rng(seed)
-    )
+    size = config.batch_size // config.accumulate * config.accumulate
+    order = length_grouped(pairs["length"], size, arguments.max_steps, np.random.default_rng(seed))
     trainer = CompletionTrainer(
         model=model,
         args=arguments,
@@ -281,7 +298,9 @@ def _train_phase(
         peft_config=peft_config,
         callbacks=[
             ReportProgress(progress, names, before, total),
-            EarlyStoppingCallback(early_stopping_patience=config.patience),
+            ShareOutRanks()
+            if isinstance(peft_config, AdaLoraConfig)
+            else EarlyStoppingCallback(early_stopping_patience=config.patience),
         ],
     )
     with tensorboard(trainer, work / "tb" / name):
@@ -293,8 +312,10 @@ def _train_phase(
         for line in trainer.state.log_history
         if "loss" in line or "eval_loss" in line
     ]
+    trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     metrics = {
         "steps": trainer.state.global_step,
+        "parameters": trained,
         "held_loss_before": held_before,
         "held_loss": float(np.min([line["held_loss"] for line in curve if "held_loss" in line])),
         "seconds": time.monotonic() - started,

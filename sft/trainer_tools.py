@@ -12,7 +12,7 @@ from typing import Any
 
 import huggingface_hub.constants
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -59,14 +59,16 @@ def save_reasoner(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fo
 
     A PEFT model is taken apart by this and is of no use afterwards.
     """
-    if hasattr(model, "peft_config"):
+    if isinstance(model, PeftModel):
         # The adapter lies beside its base wherever the two are moved.
         model.peft_config["default"].base_model_name_or_path = "../base"
         # Unless told, PEFT asks the hub whether the vocabulary has grown; it never does here.
         model.save_pretrained(folder / "adapter", save_embedding_layers=False)
         # A card that asks the reader to fill it in helps nobody.
         (folder / "adapter" / "README.md").unlink(missing_ok=True)
-        model = model.unload()
+        # Virtual tokens stand beside the base; the other kinds sit in its layers.
+        virtual = model.active_peft_config.is_prompt_learning
+        model = model.get_base_model() if virtual else model.unload()
     model.save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
 

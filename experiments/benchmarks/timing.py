@@ -1,4 +1,4 @@
-"""Repeated timing of one function."""
+"""Rows of measured figures, and the repeated timing of one function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ def rate(
         started = clock()
         done = work()
         rates.append(done / (clock() - started))
+    return row(name, metric, unit, config, rates)
+
+
+def row(name: str, metric: str, unit: str, config: str, values: list[float]) -> dict[str, Any]:
+    """Return the row of repeated measurements of one thing: their median, least and largest."""
     return {
         "name": name, "metric": metric, "unit": unit, "config": config,
-        "value": statistics.median(rates), "min": min(rates), "max": max(rates),
+        "value": statistics.median(values), "min": min(values), "max": max(values),
     }  # fmt: skip

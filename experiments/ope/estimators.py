@@ -123,3 +123,18 @@ def cascade_doubly_robust(
     """
     above = np.concatenate([np.ones_like(weight[:, :1]), weight[:, :-1]], axis=1)
     return plain((weight * (reward - q_to_go) + above * v_to_go).sum(axis=1))
+
+
+def replay(reward: np.ndarray, matches: np.ndarray) -> Terms:
+    """``sum_s m_s r_s / sum_s m_s``: replay (Li, Chu, Langford and Wang 2011, *Unbiased offline
+    evaluation of contextual-bandit-based news article recommendation algorithms*).
+
+    Consistent where the log was drawn uniformly at random; from any other, it favours contexts in
+    which the log happened to agree with the target.
+
+    Args:
+        reward: (S, k) float64.
+        matches: (S,) bool, whether the deterministic target would have shown the logged slate.
+    """
+    kept = matches[:, None].astype(float)
+    return Terms(kept * reward.sum(axis=1, keepdims=True), kept)

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.model_selection import GroupKFold
 
 from envs.errors import UserError
+from experiments.ope.cross_fitting import Learner, cross_fit
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def fit_slate_model(
     *,
     rng: np.random.Generator,
     folds: int = 3,
-    regressor: Any = None,
+    regressor: Learner | Any = "boosting",
 ) -> SlatePredictions:
     """Fit reward on (features, position, mean features above) and predict both policies' slates.
 
@@ -56,30 +54,18 @@ def fit_slate_model(
         sessions: (S,) ids.
         rng: seeds the regressor, where it is the default one, and shuffles sessions into folds.
         folds: number of folds, at least 2.
-        regressor: an unfitted scikit-learn regressor; gradient-boosted trees when None.
+        regressor: a learner's name (``logistic`` for 0/1 rewards), or an unfitted scikit-learn
+            estimator of one's own.
 
     Raises:
         UserError: shapes do not fit, or there are fewer sessions than folds.
     """
     _check_shapes(logged_features, rewards, target_features, sessions)
-    _, groups = np.unique(sessions, return_inverse=True)
-    if not 2 <= folds <= groups.max() + 1:
-        raise UserError(
-            f"a reward model needs from 2 folds to as many as there are sessions "
-            f"({groups.max() + 1}), but folds is {folds}."
-        )
-    if regressor is None:
-        regressor = HistGradientBoostingRegressor(
-            max_iter=100, max_leaf_nodes=15, random_state=int(rng.integers(2**31))
-        )
     logged, target = _design(logged_features), _design(target_features)
-    q, v = np.empty(rewards.shape), np.empty(rewards.shape)
-    splitter = GroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
-    for train, held_out in splitter.split(logged, groups=groups):
-        model = clone(regressor).fit(_rows(logged[train]), rewards[train].ravel())
-        q[held_out] = _predict(model, logged[held_out])
-        v[held_out] = _predict(model, target[held_out]).mean(axis=1)
-    return SlatePredictions(q, v)
+    q, v = cross_fit(
+        logged, rewards, sessions, [logged, target], rng=rng, learner=regressor, folds=folds
+    )
+    return SlatePredictions(q, v.mean(axis=1))
 
 
 def _design(features: np.ndarray) -> np.ndarray:
@@ -90,14 +76,6 @@ def _design(features: np.ndarray) -> np.ndarray:
     above /= np.maximum(np.arange(k), 1)[:, None]
     position = np.broadcast_to(np.eye(k), (*features.shape[:-1], k))
     return np.concatenate([features, above, position], axis=-1)
-
-
-def _rows(design: np.ndarray) -> np.ndarray:
-    return design.reshape(-1, design.shape[-1])
-
-
-def _predict(model: Any, design: np.ndarray) -> np.ndarray:
-    return model.predict(_rows(design)).reshape(design.shape[:-1])
 
 
 def _check_shapes(

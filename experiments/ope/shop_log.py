@@ -21,8 +21,8 @@ from envs.clicks import ClickModel
 from envs.progress import Progress, silent
 from envs.sessions import SessionState
 from envs.shop import ShopVectorEnv
-from envs.similarity import SCENES
 from envs.world import World
+from experiments.ope.impressions import ShopNames, impressions_table
 from policies.ranker.plackett_luce import (
     item_at_position_probability,
     prefix_log_probs,
@@ -35,8 +35,6 @@ I64 = NDArray[np.int64]
 
 #: Observation -> Plackett-Luce logits (B, N).
 Logits = Callable[[dict[str, F32]], F32]
-#: A page a minute, a session an hour: simulated time has no other meaning.
-_PAGE_SECONDS, _SESSION_SECONDS, _EPOCH = 60, 3_600, 1_767_225_600
 
 
 @dataclass(frozen=True)
@@ -102,12 +100,15 @@ def log_sessions(
     item_ids: list[str],
     shopper_ids: list[str],
     seed: int,
+    logging_name: str = "plackett_luce",
     progress: Progress = silent,
 ) -> ShopLog:
     """Serve sessions with sampled slates of ``logging`` and write down everything.
 
-    Each env row serves one session; pages after its end are left out.
+    Each env row serves one session; pages after its end are left out. ``logging_name`` is what the
+    column ``logging_policy`` says. For long logs without a target see `experiments.ope.log_shop`.
     """
+    names = ShopNames.from_lists(item_ids, shopper_ids, [])
     env = ShopVectorEnv(world, sessions_count)
     observation, _ = env.reset(seed=seed)
     generator = torch.Generator().manual_seed(seed)
@@ -128,10 +129,12 @@ def log_sessions(
 
         truth = [expected_reward(world, env.click_model, state, s) for s in drawn(truth_slates)]
         page: dict[str, NDArray] = {
-            "row": rows,
-            "page": state.page,
+            "session": rows,
+            "step": np.full(len(rows), len(pages)),
             "shopper": state.shopper,
             "scene": state.scene,
+            "anchor": state.anchor,
+            "day": state.day,
             "logged_features": slate_features(seen, slates.numpy()),
             "target_features": np.stack(
                 [slate_features(seen, s) for s in drawn(model_slates)], axis=1
@@ -151,14 +154,14 @@ def log_sessions(
         live &= ~(terminated | truncated)
         progress(sessions_count - int(live.sum()), sessions_count, {})
     joined = {name: np.concatenate([page[name] for page in pages]) for name in pages[0]}
-    order = np.lexsort((joined["page"], joined["row"]))
+    order = np.lexsort((joined["step"], joined["session"]))
     joined = {name: values[order] for name, values in joined.items()}
     return ShopLog(
-        frame=_frame(world, joined, item_ids, shopper_ids),
+        frame=impressions_table(world, joined, names, logging_name).to_pandas(),
         logged_features=joined["logged_features"],
         target_features=joined["target_features"],
         rewards=joined["slot_reward"],
-        sessions=joined["row"],
+        sessions=joined["session"],
         truth=joined["truth"],
         logging_truth=joined["logging_truth"],
     )
@@ -166,36 +169,3 @@ def log_sessions(
 
 def _rows(state: SessionState, rows: I64) -> SessionState:
     return SessionState(**{name: values[rows] for name, values in vars(state).items()})
-
-
-def _frame(
-    world: World, joined: dict[str, NDArray], item_ids: list[str], shopper_ids: list[str]
-) -> pd.DataFrame:
-    """Lay the log out as DESIGN's schema, one row an impression."""
-    slates, slots = joined["items"].shape
-    each = {
-        name: np.repeat(joined[name], slots) for name in ("row", "page", "shopper", "scene", "done")
-    }
-    segment = world.segment[each["shopper"]]
-    names = np.array(item_ids)[joined["items"].ravel()]
-    propensity = [name for name in joined if "pscore" in name]
-    return pd.DataFrame(
-        {
-            "session_id": each["row"],
-            "step": each["page"],
-            "slate_id": np.repeat(np.arange(slates), slots),
-            "timestamp": _EPOCH + each["row"] * _SESSION_SECONDS + each["page"] * _PAGE_SECONDS,
-            "shopper_id": np.array(shopper_ids)[each["shopper"]],
-            "segment": segment,
-            "scene": np.array(SCENES)[each["scene"]],
-            "position": np.tile(np.arange(slots), slates),
-            "item_id": names,
-            "reason_id": [f"{item}/{s}" for item, s in zip(names, segment)],
-            "click": joined["clicks"].ravel().astype(np.int64),
-            "purchase": joined["purchases"].ravel().astype(np.int64),
-            "reward": joined["slot_reward"].ravel().astype(np.float64),
-            **{name: joined[name].ravel() for name in propensity},
-            "logging_policy": "similarity",
-            "done": each["done"],
-        }
-    )

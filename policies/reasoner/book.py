@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from envs.errors import UserError
 from envs.files import atomic_path
 from envs.reasons import ReasonTable, no_reasons
 from envs.shoppers import Profiles
-from policies.reasoner.fallback import fallback_reason
+from policies.reasoner.fallback import permitted_reason
 from rewards.claims import ClaimChecker, claim_matrix
 from rewards.guards import veto
 from sft.tasks import item_briefs, reason_prompt, segment_likes
@@ -84,16 +84,17 @@ def write_book(
     texts: Sequence[str | None] = [None] * len(rows)
     if write is not None:
         texts = write(prompts_for(catalogue, profiles, rows, segments))
+
+    def may_show(item: int) -> Callable[[str], bool]:
+        return lambda text: veto(text, checker.check(item, text)) is None
+
     vetoes: Counter[str] = Counter()
     shown, sources = [], []
     for item, segment, text in zip(rows, segments, texts):
         why = "no model" if text is None else veto(text, checker.check(int(item), text))
         if why is not None:
             vetoes[why] += 1
-            text = fallback_reason(briefs[item], likes[segment], rng)
-            if veto(text, checker.check(int(item), text)):
-                # The catalogue's own phrase must not be shown (a phone number, a banned word).
-                text = fallback_reason(replace(briefs[item], facts=()), likes[segment], rng)
+            text = permitted_reason(briefs[item], likes[segment], rng, may_show(int(item)))
         shown.append(str(text).strip())
         sources.append("model" if why is None else "fallback")
     book = _make_book(catalogue, profiles.n_segments, checker, rows, segments, shown, sources)

@@ -10,16 +10,22 @@ import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from envs.errors import UserError
 from envs.progress import Progress, silent
 from sft.base_model import check_context, decode_completions, encode_prompts, load_model
 from sft.quiet import quiet_libraries
+from sft.virtual_tokens import unwrap_virtual_tokens
+
+#: A PreTrainedModel, or one behind virtual tokens (`WithVirtualTokens`); both are called alike.
+Writer = Any
 
 
-def load_reasoner(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_reasoner(folder: Path) -> tuple[Writer, PreTrainedTokenizerBase]:
     """Load ``folder/base`` with ``folder/adapter`` merged into it, ready to write.
+
+    Virtual tokens cannot be merged: they are put in front of all that the model reads.
 
     Without an adapter the base is returned as it is. Raises UserError when there is no base.
     """
@@ -33,12 +39,14 @@ def load_reasoner(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         if not (adapter / "adapter_model.safetensors").is_file():
             raise UserError(f"reasoner: {adapter} has no adapter_model.safetensors: train again.")
         with quiet_libraries():
-            model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+            tuned = PeftModel.from_pretrained(model, str(adapter)).eval()
+            virtual = tuned.active_peft_config.is_prompt_learning
+            model = unwrap_virtual_tokens(tuned) if virtual else tuned.merge_and_unload()
     return model.eval(), tokenizer
 
 
 def generate(
-    model: PreTrainedModel,
+    model: Writer,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     *,
@@ -102,7 +110,7 @@ def left_pad(rows: list[list[int]], pad: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(ids), torch.tensor(attended)
 
 
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> Tensor:
     """Return every token that ends a text: the tokenizer's and the model's own, ``(E,) int64``."""
     own = model.generation_config.eos_token_id
     own = [] if own is None else own if isinstance(own, list) else [own]

@@ -29,6 +29,7 @@ from sft.trainer_tools import (
     save_reasoner,
     tensorboard,
 )
+from sft.virtual_tokens import WithVirtualTokens
 
 #: Called as ``reward(prompts, completions, columns)``; returns ``(B,)`` finite numbers.
 Reward = Callable[[list[str], list[str], dict[str, list[Any]]], np.ndarray]
@@ -147,6 +148,11 @@ def train_ppo(
         work, {"config": config.model_dump(), "seed": seed, "prompts": texts, "sft": weights}
     )
     model, tokenizer = load_reasoner(sft_folder)
+    if isinstance(model, WithVirtualTokens):
+        raise UserError(
+            f"ppo: the adapter in {sft_folder} is made of virtual tokens, which cannot be merged "
+            "into a reference policy: train sft with adapter.kind lora, adalora or full."
+        )
     longest = max(map(len, encode_prompts(tokenizer, texts)))
     check_context(model, longest + config.max_new_tokens)
     started = time.monotonic()

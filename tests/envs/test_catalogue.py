@@ -73,6 +73,14 @@ def test_arrays_by_hand(folder: Path) -> None:
     assert shop.summary()["facts"] == 3
 
 
+def test_positions_of_a_whole_column(folder: Path) -> None:
+    shop = load_catalogue(folder)
+    found = shop.positions(pd.Series(["B", "nobody", "A", "B", ""]))
+    assert found.dtype == np.int64
+    assert found.tolist() == [1, -1, 0, 1, -1]
+    assert shop.positions(pd.Series([], dtype="str")).tolist() == []
+
+
 def test_round_trip_through_parquet(folder: Path, tmp_path: Path) -> None:
     shop = full(folder)
     save_catalogue(shop, tmp_path / "saved")

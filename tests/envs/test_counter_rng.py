@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from envs.counter_rng import fold, new_keys, uniform
+from envs.counter_rng import flip, fold, fold_each, new_keys, uniform
 
 N = 64_000
 
@@ -86,3 +86,13 @@ def test_keys_follow_the_generator() -> None:
     first, again, other = (new_keys(np.random.default_rng(s), 100) for s in (4, 4, 5))
     np.testing.assert_array_equal(first, again)
     assert not np.isin(first, other).any()
+
+
+def test_compiled_and_plain_give_the_same_bits() -> None:
+    keys = new_keys(np.random.default_rng(6), 50)
+    counters = np.random.default_rng(7).integers(0, 2**40, size=50)
+    rows = np.array([3, 3, 49, 0])
+    np.testing.assert_array_equal(fold_each(keys, counters, rows), fold(keys, counters)[rows])
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^64
+        one = [flip(key, 4, 2) for key in keys]
+    np.testing.assert_array_equal(one, uniform(fold(fold(keys, 4), 2)))

@@ -11,10 +11,23 @@ from scipy.stats import norm
 from envs.assemble import Shop, default_world, open_shop, synthetic_visitors
 from envs.behaviour import ShopConfig
 from envs.errors import UserError
-from envs.pools import Pools, choose_pool, item_popularity
+from envs.pools import (
+    Pools,
+    build_pools,
+    choose_pool,
+    choose_pool_in_blocks,
+    item_popularity,
+    pool_owners,
+)
 from envs.shop import ShopVectorEnv
 from envs.shoppers import ShopperConfig
-from envs.similarity import SimilarityConfig, query_anchors, score
+from envs.similarity import (
+    SimilarityConfig,
+    item_anchors,
+    query_anchors,
+    score,
+    shopper_anchors,
+)
 from envs.store import load_arrays, load_shop, save_arrays, save_similarity, save_visitors
 from envs.synthetic import SyntheticConfig
 from envs.world import World
@@ -166,3 +179,160 @@ def test_an_items_own_pool_leaves_it_out(small_world: World) -> None:
     first = pools.first_row(1)
     own = np.arange(pools.counts[1])
     assert not (pools.items[first : first + len(own)] == own[:, None]).any()
+
+
+def _inclusion_of_two(popularity: np.ndarray) -> np.ndarray:
+    """Chance of each item to be among two drawn by popularity without replacement."""
+    p = popularity / popularity.sum()
+    return p + p * ((p / (1 - p)).sum() - p / (1 - p))
+
+
+@pytest.mark.parametrize("in_blocks", [False, True], ids=["dense", "in blocks"])
+def test_chances_of_explored_items_are_exact_either_way(shop: Shop, in_blocks: bool) -> None:
+    n, own = 4_000, 5
+    anchors = item_anchors(shop.index, np.full(n, own))
+    popularity = np.random.default_rng(4).permutation(np.arange(1.0, 121) ** 1.5)
+    popularity = (popularity / popularity.sum()).astype(np.float32)
+    config, left = SimilarityConfig(pool=20, explore=0.2), np.full(n, own)
+    rng = np.random.default_rng(5)
+    mean = score(shop.index, item_anchors(shop.index, np.array([own])))
+    if in_blocks:
+        pools = choose_pool_in_blocks(shop.index, anchors, popularity, config, rng, left)
+    else:
+        pools = choose_pool(np.tile(mean, (n, 1, 1)), popularity, config, rng, left)
+    assert all(len(set(pool)) == 20 for pool in pools)
+    order = np.argsort(-mean[0].mean(axis=-1), kind="stable")
+    order = order[order != own]
+    share = np.array([(pools == item).sum() for item in order]) / n
+    np.testing.assert_array_equal(share[:16], 1)
+    # Of the 103 others two are drawn by popularity, then two evenly of the 101 left.
+    two = _inclusion_of_two(popularity[order[16:]].astype(np.float64))
+    p = two + (1 - two) * 2 / 101
+    sigmas = norm.ppf(1 - 0.00135 / 103)
+    assert (abs(share[16:] - p) < sigmas * np.sqrt(p * (1 - p) / n)).all()
+
+
+def test_a_pool_of_the_whole_shop_is_found_in_blocks_too(shop: Shop) -> None:
+    config = SimilarityConfig(pool=500, explore=1.0)
+    anchors = item_anchors(shop.index, np.arange(10))
+    even = np.full(120, 1 / 120, dtype=np.float32)
+    pools = choose_pool_in_blocks(
+        shop.index, anchors, even, config, np.random.default_rng(0), np.arange(10)
+    )
+    for own, pool in enumerate(pools):
+        assert sorted(pool) == [i for i in range(120) if i != own]
+
+
+def _open_in_blocks(shop: Shop, seed: int = 0, **settings: int) -> Pools:
+    config = SimilarityConfig(pool=30, dense_items=0, **settings)
+    visitors = shop.visitors
+    return build_pools(
+        visitors.catalogue, visitors.profiles, shop.index, config, np.random.default_rng(seed)
+    )
+
+
+def test_pools_in_blocks_hold_the_best_and_their_scores(shop: Shop) -> None:
+    pools, visitors = _open_in_blocks(shop), shop.visitors
+    queries = visitors.catalogue.queries["query"].tolist()
+    tables = [
+        score(shop.index, shopper_anchors(shop.index, visitors.profiles, np.arange(60))),
+        score(shop.index, item_anchors(shop.index, np.arange(120))),
+        score(shop.index, query_anchors(shop.index, queries)),
+    ]
+    tables[1][np.arange(120), np.arange(120)] = -1
+    table = np.concatenate(tables)
+    mean = table.mean(axis=-1)
+    # 24 of the 30 are the best; an item tied with the last of them up to rounding may stand for it.
+    last = -np.sort(-mean, axis=1)[:, 23:24]
+    held = np.zeros(mean.shape, dtype=bool)
+    np.put_along_axis(held, pools.items.astype(np.int64), True, axis=1)
+    assert held[mean > last + 1e-6].all()
+    np.testing.assert_allclose(
+        pools.scores, np.take_along_axis(table, pools.items[..., None], axis=1), atol=1e-6
+    )
+
+
+def test_hidden_relevance_is_the_same_in_blocks(shop: Shop) -> None:
+    # Relevance is a function of (anchor, item): compare where both kinds of pools hold the item.
+    pools = _open_in_blocks(shop)
+    compared = 0
+    for row in range(60, len(pools.items)):
+        of = dict(zip(shop.pools.items[row].tolist(), shop.pools.relevance[row].tolist()))
+        for item, value in zip(pools.items[row].tolist(), pools.relevance[row].tolist()):
+            if item in of:
+                assert value == pytest.approx(of[item], abs=1e-6)
+                compared += 1
+    assert compared > 20 * 144
+
+
+def test_in_blocks_the_seed_decides(shop: Shop) -> None:
+    first, again, other = (_open_in_blocks(shop, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.items, again.items)
+    np.testing.assert_array_equal(first.scores, again.scores)
+    assert (first.items != other.items).any()
+
+
+def test_owners_are_the_most_popular_and_one_of_each_class() -> None:
+    classes = np.array([0, 0, 0, 1, 1, 2])
+    popularity = np.array([0.3, 0.2, 0.2, 0.05, 0.15, 0.1], dtype=np.float32)
+    assert pool_owners(classes, popularity, 1).tolist() == [0, 4, 5]
+    assert pool_owners(classes, popularity, 4).tolist() == [0, 1, 4, 5]
+    assert pool_owners(classes, popularity, 5).tolist() == [0, 1, 2, 4, 5]
+    assert pool_owners(classes, popularity, 99).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_items_without_a_pool_borrow_that_of_the_nearest_of_their_class(shop: Shop) -> None:
+    pools, index = _open_in_blocks(shop, item_anchors=40), shop.index
+    assert pools.counts.tolist() == [60, 40, len(shop.visitors.catalogue.queries)]
+    assert pools.first_row(2) == 100
+    assert len(pools.items) == pools.counts.sum()
+    every = np.arange(120)
+    lender = pools.owners[pools.similar_row(every) - 60]
+    np.testing.assert_array_equal(lender[pools.owners], pools.owners)
+    # By brute force: text and price alone, among the owners of the class.
+    marks = score(index, item_anchors(index, every))
+    near = marks[..., 0] + marks[..., 3]
+    for item in set(every) - set(pools.owners):
+        same = [o for o in pools.owners if index.class_index[o] == index.class_index[item]]
+        assert lender[item] in same
+        assert near[item, lender[item]] >= near[item, same].max() - 1e-6
+    # The row is the lender's: its pool leaves the lender out and is scored beside it.
+    rows = pools.similar_row(every)
+    assert not (pools.items[rows] == lender[:, None]).any()
+    expected = np.take_along_axis(marks[lender], pools.items[rows][..., None], axis=1)
+    np.testing.assert_allclose(pools.scores[rows], expected, atol=1e-6)
+
+
+def test_in_a_small_shop_every_item_has_its_own_row(shop: Shop) -> None:
+    pools = shop.pools
+    np.testing.assert_array_equal(pools.owners, np.arange(120))
+    np.testing.assert_array_equal(pools.similar_row(np.array([[3, 119]])), [[63, 179]])
+
+
+def test_progress_counts_up_to_its_total(shop: Shop) -> None:
+    seen: list[tuple[int, int]] = []
+    config = SimilarityConfig(pool=30, item_anchors=40, dense_items=100)
+    open_shop(
+        shop.visitors, config, np.random.default_rng(0), lambda done, n, _: seen.append((done, n))
+    )
+    total = 120 + 60 + 40 + len(shop.visitors.catalogue.queries)
+    assert {n for _, n in seen} == {total}
+    done = [d for d, _ in seen]
+    assert done == sorted(done)
+    assert done[-1] == total
+
+
+def test_the_default_world_takes_other_settings() -> None:
+    world = default_world(
+        ShopConfig(candidates=15),
+        synthetic=SyntheticConfig(items=60, locale="zh"),
+        shoppers=ShopperConfig(shoppers=40, segments=3),
+        similarity=SimilarityConfig(pool=25, item_anchors=20),
+        seed=3,
+    )
+    assert world.config.candidates == 15
+    assert world.pools.counts[:2].tolist() == [40, 20]
+    assert world.pools.items.shape[1] == 25
+    assert len(world.segment_aspects) == 3
+    other = default_world(items=60, locale="zh", shoppers=40, seed=3)
+    np.testing.assert_array_equal(other.quality, world.quality)

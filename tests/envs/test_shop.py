@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from envs import sessions
+from envs import counter_rng, kernels, kernels_session, sessions
 from envs.behaviour import ShopConfig
 from envs.clicks import ClickModelName, make_click_model
 from envs.counter_rng import new_keys, uniform
@@ -212,6 +212,8 @@ def test_a_duplicate_is_shown_once_and_counted(world: World) -> None:
     assert info["clicks"][:, [0, 2, 4]].any()
     legal = info["slot_reward"][:, [0, 2, 4]].sum(axis=1)
     np.testing.assert_allclose(reward, legal + info["reward_leave"], rtol=1e-5, atol=1e-6)
+    if world.config.click_model == "mnl":
+        return  # there each item competes with all others of the page
     # The first of the three is clicked as in a slate without repeats.
     _, clean = _show(world, state, _slates(rows, np.array([3, 8, 5, 9, 6])))
     np.testing.assert_array_equal(clean.clicks[:, 0], info["clicks"][:, 0])
@@ -268,23 +270,59 @@ def test_clicks_and_purchases_follow_the_model(world: World) -> None:
         assert (abs(happened.sum(axis=0) - chance.sum(axis=0)) < 3 * sigma).all()
 
 
+def _uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the kernels that flip coins as the Python that they are written in."""
+    slate_rows = getattr(kernels.slate_rows, "py_func")  # noqa: B009  # unknown to mypy
+
+    def page_rows(tables: Any, numbers: Any, state: Any, *rest: Any) -> None:
+        slates, variants, resting, columns, items, shown, luck, *charm = rest
+        slate_rows(tables, state, slates, resting, columns, items, shown, luck)
+        kernels.appeal_rows(tables, numbers, state, columns, items, variants, shown, *charm)
+
+    monkeypatch.setattr(kernels, "page_rows", page_rows)
+    for name in ("start_rows", "turn_rows"):
+        monkeypatch.setattr(kernels_session, name, getattr(kernels_session, name).py_func)
+
+
+@pytest.mark.parametrize("multi_visit", [False, True])
 def test_no_two_coin_flips_of_a_session_share_a_number(
-    small_world: World, monkeypatch: pytest.MonkeyPatch
+    small_world: World, monkeypatch: pytest.MonkeyPatch, multi_visit: bool
 ) -> None:
-    flips: list[np.ndarray] = []
+    flips: list[int] = []
 
-    def watched(keys: np.ndarray) -> np.ndarray:
-        flips.append(np.reshape(keys, (len(keys), -1)))  # a page of k items flips k numbers
-        return uniform(keys)
+    def watched(key: np.uint64) -> float:
+        flips.append(int(key))
+        return float(uniform(key))
 
-    monkeypatch.setattr(sessions, "uniform", watched)
-    rows = 300
-    state = _first_page(small_world, 20, rows)
-    for _ in range(small_world.config.max_pages):
-        state, _ = _show(small_world, state, _slates(rows))
-    used = np.concatenate(flips, axis=1)
-    assert used.shape[1] > 150
-    assert all(len(np.unique(row)) == len(row) for row in used)
+    _uncompiled(monkeypatch)
+    for module in (kernels, kernels_session, counter_rng):
+        monkeypatch.setattr(module, "uniform", watched)
+    config = ShopConfig(
+        multi_visit=multi_visit, leave_bias=0, return_bias=5, max_visits=9, horizon_days=99
+    )
+    world = small_world.with_config(config)
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^64
+        state = _first_page(world, 20, 40)
+        for _ in range(config.max_pages):
+            state, _ = _show(world, state, _slates(40))
+    assert (state.visit > 0).any() == multi_visit
+    assert len(flips) > 40 * 80
+    assert len(set(flips)) == len(flips)
+
+
+def test_compiled_kernels_are_the_python_they_are_written_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = _first_page(world, 21, 60)
+    fast, outcome = _show(world, state, _slates(60))
+    with monkeypatch.context() as patch, np.errstate(over="ignore"):
+        _uncompiled(patch)
+        again = _first_page(world, 21, 60)
+        slow, same = _show(world, again, _slates(60))
+    np.testing.assert_array_equal(outcome.clicks, same.clicks)
+    np.testing.assert_array_equal(outcome.purchases, same.purchases)
+    for name, value in vars(fast).items():
+        np.testing.assert_allclose(vars(slow)[name], value, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 def test_policies_that_show_the_same_page_meet_the_same_luck(world: World) -> None:
@@ -297,7 +335,9 @@ def test_policies_that_show_the_same_page_meet_the_same_luck(world: World) -> No
     # What they showed on the first page decides nothing about the flips of the second.
     before = a.state.copy()
     _, shown = _show(world, before, _slates(200, FIRST[::-1]))
-    np.testing.assert_array_equal(shown.clicks, b.step(_slates(200, FIRST[::-1]))[4]["clicks"])
+    info = b.step(_slates(200, FIRST[::-1]))[4]
+    live = info["_clicks"]  # who left on the first page is not shown a second one
+    np.testing.assert_array_equal(shown.clicks[live], info["clicks"][live])
 
 
 def test_an_item_keeps_its_luck_wherever_it_is_shown(small_world: World) -> None:

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from envs.behaviour import ShopConfig
 from envs.clicks import ClickModelName
 from envs.errors import UserError
-from envs.reasons import no_reasons
+from envs.reasons import ReasonTable, no_reasons
 from envs.shop import ENV_ID, ShopEnv, ShopVectorEnv, SlateSpace
 from envs.world import World
 
@@ -26,8 +26,106 @@ def world(request: pytest.FixtureRequest, small_world: World) -> World:
     return small_world.with_config(ShopConfig(click_model=name))
 
 
-def test_gymnasiums_checker_has_nothing_to_say(world: World) -> None:
-    check_env(ShopEnv(world), skip_render_check=True)  # there is nothing to render
+#: Where sessions start, and stay: home, beside an item, search.
+SCENES = {
+    "home": {"start_home": 1.0, "start_search": 0.0},
+    "similar": {"start_home": 0.0, "start_search": 0.0},
+    "search": {"start_home": 0.0, "start_search": 1.0},
+}
+
+
+def _with_choice(world: World) -> World:
+    """Two reasons beside each item: none, and a claim of everything."""
+    shape = world.reasons.claims.shape
+    claim = ReasonTable(
+        claims=np.ones(shape, dtype=np.float32),
+        unsupported=np.ones(shape[:2], dtype=np.float32),
+        words=np.full(shape[:2], 9, dtype=np.float32),
+    )
+    return world.with_variants([no_reasons(*shape), claim])
+
+
+@pytest.mark.parametrize("reasons", ["book", "choice", "none"])
+@pytest.mark.parametrize("scene", SCENES)
+def test_gymnasiums_checker_has_nothing_to_say(world: World, scene: str, reasons: str) -> None:
+    settings = {"follow_click": 0.0, "new_query": 0.0, "reasons": reasons, "multi_visit": True}
+    config = world.config.model_copy(update=SCENES[scene] | settings)
+    env = ShopEnv(_with_choice(world).with_config(config))
+    check_env(env, skip_render_check=True)  # there is nothing to render
+    seen, _ = env.reset(seed=0)
+    assert seen["context"][list(SCENES).index(scene)] == 1
+
+
+def test_rows_that_rest_earn_and_do_nothing(world: World) -> None:
+    """Sums over all rows of any reward part are right without a mask."""
+    envs = ShopVectorEnv(_with_choice(world).with_config(world.config), 64)
+    envs.reset(seed=8)
+    resting, rested = np.zeros(64, dtype=bool), 0
+    for _ in range(20):
+        _, _, terminated, truncated, info = envs.step(np.tile(np.arange(5), (64, 1)))
+        for name, values in info.items():
+            if name.startswith("_"):
+                np.testing.assert_array_equal(values, ~resting)
+            elif name.startswith("reward_") or name in ("clicks", "purchases", "slot_reward"):
+                assert not values[resting].any(), name
+        assert (info["illegal_slots"][resting] == 0).all()
+        assert set(info) == {n for m in info if m[0] != "_" for n in (m, f"_{m}")}
+        rested += int(resting.sum())
+        resting = terminated | truncated
+    assert rested > 64
+
+
+@pytest.mark.parametrize("reasons", ["book", "choice", "none"])
+def test_a_row_does_not_depend_on_its_batch(world: World, reasons: str) -> None:
+    """Neither on how many rows there are nor on its place: bit for bit, over several sessions."""
+    config = world.config.model_copy(update={"reasons": reasons, "multi_visit": True})
+    shop = _with_choice(world).with_config(config)
+    sizes = (1, 7, 40)
+    rng = np.random.default_rng(3)
+    envs = [ShopVectorEnv(shop, size) for size in sizes]
+    # Row i of the smaller ones is row 3 + i of the largest.
+    starts = (3, 3, 0)
+    seen = [env.reset(seed=100 + start)[0] for env, start in zip(envs, starts)]
+    for _ in range(40):
+        for env, observation, start in zip(envs, seen, starts):
+            for key, values in observation.items():
+                whole = seen[-1][key][start : start + env.num_envs]
+                np.testing.assert_array_equal(values, whole, err_msg=key)
+        slates = rng.random((40, 20)).argsort(axis=1)[:, :5]
+        chosen = rng.integers(2, size=(40, 5))
+        steps = []
+        for env, start in zip(envs, starts):
+            rows = slice(start, start + env.num_envs)
+            action: Any = slates[rows]
+            if reasons == "choice":
+                action = {"slate": slates[rows], "reason": chosen[rows]}
+            steps.append(env.step(action))
+        seen = [step[0] for step in steps]
+        for step, start in zip(steps, starts):
+            for mine, all_rows in zip(step[1:4], steps[-1][1:4], strict=True):
+                np.testing.assert_array_equal(mine, all_rows[start : start + len(mine)])
+
+
+def test_seeds_come_as_one_or_as_a_list(small_world: World) -> None:
+    one, many = ShopVectorEnv(small_world, 3), ShopVectorEnv(small_world, 3)
+    for mixed in ([5, 6, 7], (5, 6, 7)):
+        a, b = one.reset(seed=5)[0], many.reset(seed=mixed)[0]
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key])
+    swapped = many.reset(seed=[7, 6, 5])[0]
+    for key in a:
+        np.testing.assert_array_equal(swapped[key], a[key][::-1])
+
+
+def test_what_was_returned_is_not_written_over(small_world: World) -> None:
+    envs, env = ShopVectorEnv(small_world, 4), ShopEnv(small_world)
+    shops: list[tuple[Any, Any]] = [(envs, np.tile(np.arange(5), (4, 1))), (env, np.arange(5))]
+    for shop, slate in shops:
+        seen, _ = shop.reset(seed=1)
+        kept = {key: values.copy() for key, values in seen.items()}
+        shop.step(slate)
+        for key, values in seen.items():
+            np.testing.assert_array_equal(values, kept[key])
 
 
 def test_gymnasium_makes_the_shop(world: World) -> None:

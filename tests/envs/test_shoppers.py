@@ -68,6 +68,46 @@ def test_population_has_the_promised_ranges(
     assert all(getattr(population, f.name).dtype == np.float32 for f in fields(population))
 
 
+def test_the_character_of_shoppers_is_what_the_settings_say(catalogue: Catalogue) -> None:
+    count = 20_000
+    config = ShopperConfig(
+        shoppers=count, trust_mean=0.3, trust_concentration=5, patience_low=2, patience_high=4,
+        price_point_mean=0.5, price_point_spread=0.2, price_sensitivity=2,
+        price_sensitivity_spread=0.5,
+    )  # fmt: skip
+    people = make_population(catalogue, config, np.random.default_rng(6))
+    # Beta(1.5, 3.5) has variance m (1 - m) / (c + 1); uniform on [2, 4] has (4 - 2)^2 / 12.
+    for values, mean, variance in (
+        (people.trust, 0.3, 0.3 * 0.7 / 6),
+        (people.patience, 3.0, 4 / 12),
+        (people.price_point, 0.5, 0.2**2),
+        (np.log(people.price_sensitivity), np.log(2), 0.5**2),
+    ):
+        assert abs(values.mean() - mean) < 3 * np.sqrt(variance / count)
+        # Kurtosis is at most 3 here: the variance of a squared deviation is at most 2 variance^2.
+        assert abs(values.var() - variance) < 3 * np.sqrt(2 / count) * variance
+    assert people.patience.min() >= 2
+    assert people.patience.max() <= 4
+
+
+def test_the_character_of_guessed_shoppers_too(
+    catalogue: Catalogue, visit: tuple[Population, pd.DataFrame, Profiles]
+) -> None:
+    sure = ShopperConfig(
+        price_point_error=0, price_sensitivity=3, price_sensitivity_spread=0, patience_low=5,
+        patience_high=5,
+    )  # fmt: skip
+    people = population_from_profiles(catalogue, visit[2], sure, np.random.default_rng(0))
+    np.testing.assert_array_equal(people.price_point, visit[2].price_level)
+    np.testing.assert_array_equal(people.price_sensitivity, 3)
+    np.testing.assert_array_equal(people.patience, 5)
+
+
+def test_patience_is_a_range() -> None:
+    with pytest.raises(ValueError, match=r"patience_low \(9\.0\) must not exceed patience_high"):
+        ShopperConfig(patience_low=9)
+
+
 def test_a_seed_reproduces_everything_and_another_does_not(
     catalogue: Catalogue, visit: tuple[Population, pd.DataFrame, Profiles]
 ) -> None:

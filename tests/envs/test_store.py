@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
 from envs.assemble import Shop
@@ -97,6 +98,17 @@ def test_a_damaged_index_is_one_line(name: str, folders: tuple[Path, Path], tmp_
         content = file.read_bytes()
         (tmp_path / file.name).write_bytes(content[:50] if file.name == name else content)
     with pytest.raises(UserError, match=rf"{name}: cannot be read"):
+        load_shop(folders[0], tmp_path)
+
+
+def test_an_index_of_an_earlier_version_is_one_line(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for file in folders[1].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    path = tmp_path / "index.safetensors"
+    save_file({k: v for k, v in load_file(path).items() if "postings" not in k}, path)
+    with pytest.raises(UserError, match="written by an earlier version"):
         load_shop(folders[0], tmp_path)
 
 

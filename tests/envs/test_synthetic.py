@@ -10,28 +10,61 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from envs.assemble import synthetic_visitors
 from envs.catalogue import Catalogue, check_catalogue, load_catalogue, save_catalogue
 from envs.margins import default_margin
+from envs.shoppers import ShopperConfig
+from envs.statistics import PUBLISHED
 from envs.synthetic import SyntheticConfig, synthetic_catalogue, with_reviews
+from envs.synthetic_words import Locale, load_words
+from envs.text_encoder import fit_text_encoder
 
 #: Attributes whose number is better the smaller it is; of every other, more is better.
 LESS_IS_BETTER = {
-    "weight_grams",
-    "weight_kilos",
-    "noise_level",
-    "charging_time",
-    "boiling_time",
-    "brewing_time",
-    "setup_time",
-    "power_draw",
-    "width",
-    "packed_length",
+    "en": {
+        "weight_grams",
+        "weight_kilos",
+        "noise_level",
+        "charging_time",
+        "boiling_time",
+        "brewing_time",
+        "setup_time",
+        "power_draw",
+        "width",
+        "packed_length",
+    },
+    "zh": {
+        "机身重量",
+        "单鞋重量",
+        "净重",
+        "工作噪音",
+        "充电时间",
+        "烧开时间",
+        "煮饭时间",
+        "搭建时间",
+        "功耗",
+        "机身宽度",
+        "收纳长度",
+        "键盘配列",
+    },
+}
+LOCALES: tuple[Locale, ...] = ("en", "zh")
+#: How reviews praise and criticise a phrase.
+SAYS = {
+    "en": (
+        r"(?:I love|Really glad about|Full marks for) the (.+?)\.(?: |$)",
+        r"(?:impressed by|let down by) the (.+?)\.(?: |$)",
+    ),
+    "zh": (
+        r"(?:最满意的是|特别喜欢)(.+?)。",
+        r"(?:就是)(?!冲着)(.+?)有点拖后腿。",
+    ),
 }
 
 
-@pytest.fixture(scope="module")
-def shop() -> Catalogue:
-    return synthetic_catalogue(SyntheticConfig(), np.random.default_rng(7))
+@pytest.fixture(scope="module", params=LOCALES)
+def shop(request: pytest.FixtureRequest) -> Catalogue:
+    return synthetic_catalogue(SyntheticConfig(locale=request.param), np.random.default_rng(7))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +88,13 @@ def exploded(shop: Catalogue) -> pd.DataFrame:
     return shop.facts.explode("phrases").drop_duplicates(["aspect", "key", "value", "phrases"])
 
 
+def states(text: str, phrase: str, locale: str) -> bool:
+    """Whether a text holds a phrase whole: 5公斤承重 is not in 115公斤承重."""
+    edge = r"\b" if locale == "en" else ""
+    number = r"(?<![\d.])" if phrase[0].isdigit() else ""
+    return phrase in text and bool(re.search(f"{edge}{number}{re.escape(phrase)}{edge}", text))
+
+
 def test_shop_has_the_promised_size(shop: Catalogue) -> None:
     assert check_catalogue(shop, "shop") is shop
     counts = shop.summary()
@@ -71,9 +111,11 @@ def test_classes_use_eight_to_ten_aspects_and_share_them(shop: Catalogue) -> Non
     assert used.groupby("aspect")["class"].nunique().min() >= 2
 
 
-def test_same_seed_makes_the_same_tables_and_another_seed_another_shop() -> None:
+@pytest.mark.parametrize("locale", LOCALES)
+def test_same_seed_makes_the_same_tables_and_another_seed_another_shop(locale: Locale) -> None:
     def make(seed: int) -> Catalogue:
-        return synthetic_catalogue(SyntheticConfig(items=60), np.random.default_rng(seed))
+        config = SyntheticConfig(items=60, locale=locale)
+        return synthetic_catalogue(config, np.random.default_rng(seed))
 
     first, second, other = make(1), make(1), make(2)
     for table in ("items", "facts", "features", "queries"):
@@ -81,13 +123,16 @@ def test_same_seed_makes_the_same_tables_and_another_seed_another_shop() -> None
     assert not first.items.equals(other.items)
 
 
-def test_smallest_shop_has_every_class() -> None:
-    shop = synthetic_catalogue(SyntheticConfig(items=12), np.random.default_rng(0))
+@pytest.mark.parametrize("locale", LOCALES)
+def test_smallest_shop_has_every_class(locale: Locale) -> None:
+    shop = synthetic_catalogue(SyntheticConfig(items=12, locale=locale), np.random.default_rng(0))
     assert len(shop.classes) == 12
 
 
-def test_titles_are_unique_even_in_a_crowded_shop() -> None:
-    shop = synthetic_catalogue(SyntheticConfig(items=30_000), np.random.default_rng(0))
+@pytest.mark.parametrize("locale", LOCALES)
+def test_titles_are_unique_even_in_a_crowded_shop(locale: Locale) -> None:
+    config = SyntheticConfig(items=30_000, locale=locale)
+    shop = synthetic_catalogue(config, np.random.default_rng(0))
     assert shop.items["title"].is_unique
 
 
@@ -111,15 +156,16 @@ def test_no_phrase_hides_in_a_phrase_of_another_fact(shop: Catalogue) -> None:
         (inner, outer)
         for inner in meaning
         for outer in meaning
-        if inner in outer
-        and meaning[inner] != meaning[outer]
-        and re.search(rf"\b{re.escape(inner)}\b", outer)
+        if meaning[inner] != meaning[outer] and states(outer, inner, shop.locale)
     ]
     assert hidden == []
 
 
 def test_phrases_are_short_noun_phrases_without_article(shop: Catalogue) -> None:
     assert shop.facts["phrases"].map(len).between(2, 3).all()
+    if shop.locale == "zh":  # no article, no space, no measure word to choose before it
+        assert exploded(shop)["phrases"].str.fullmatch(r"[^\s，。、]{3,12}").all()
+        return
     for phrase in exploded(shop)["phrases"]:
         words = phrase.split()
         assert 2 <= len(words) <= 4, phrase
@@ -132,9 +178,9 @@ def test_strength_follows_the_number_within_a_class(shop: Catalogue) -> None:
     number = facts["value"].replace(words, regex=True).str.replace(",", "")
     facts["number"] = number.str.extract(r"^([\d.]+)")[0].astype(float)
     numeric = facts[facts["number"].notna()]
-    assert set(numeric["key"]) > LESS_IS_BETTER
+    assert set(numeric["key"]) > LESS_IS_BETTER[shop.locale]
     for (_, key), group in numeric.groupby(["class", "key"]):
-        sign = -1 if key in LESS_IS_BETTER else 1
+        sign = -1 if key in LESS_IS_BETTER[shop.locale] else 1
         ladder = group.groupby(sign * group["number"])["strength"]
         assert (ladder.nunique() == 1).all(), key
         assert ladder.first().is_monotonic_increasing, key
@@ -176,7 +222,13 @@ def test_features_hold_every_fact_and_more(shop: Catalogue) -> None:
 
     assert triples(shop.facts) < triples(shop.features)
     keys = set(shop.features["key"])
-    assert {"colour", "brand_origin", "model_year", "type", "season"} <= keys
+    assert (
+        keys
+        >= {
+            "en": {"colour", "brand_origin", "model_year", "type", "season"},
+            "zh": {"颜色", "产地", "上市年份", "款式", "适用季节"},
+        }[shop.locale]
+    )
 
 
 def test_descriptions_state_a_fact_of_their_item(shop: Catalogue) -> None:
@@ -209,6 +261,88 @@ def test_reviews_come_from_shoppers_who_met_the_item(reviewed: Catalogue) -> Non
     assert set(wrote) <= buyers
 
 
+def test_descriptions_praise_only_items_that_earn_it(shop: Catalogue) -> None:
+    second = shop.facts.groupby("item_id")["strength"].nlargest(2).groupby("item_id").min()
+    strength = second.reindex(shop.items["item_id"]).to_numpy()
+    praises = r"known for|stands out|people buy|valued for" if shop.locale == "en" else "主打|亮点"
+    praised = shop.items["description"].str.contains(praises).to_numpy()
+    assert 0.2 < praised.mean() < 1
+    assert (strength[praised] >= 0.6).all()
+
+
+def test_chinese_titles_sell_with_facts_that_hold() -> None:
+    config = SyntheticConfig(items=600, locale="zh")
+    shop = synthetic_catalogue(config, np.random.default_rng(2))
+    facts = {
+        item: dict(zip(group["phrases"].str[0], group["strength"], strict=True))
+        for item, group in shop.facts.groupby("item_id")
+    }
+    phrases = set(shop.facts["phrases"].str[0])
+    selling = 0
+    for item, title, brand in shop.items[["item_id", "title", "brand"]].itertuples(index=False):
+        assert title.startswith(f"{brand} ")
+        for word in set(title.split()) & phrases:
+            selling += 1
+            assert facts[item][word] == max(facts[item].values())
+            assert facts[item][word] >= 0.6
+    assert selling > 0.7 * shop.n_items
+
+
+def test_chinese_texts_are_written_without_stray_spaces() -> None:
+    rng = np.random.default_rng(3)
+    shop = synthetic_visitors(
+        SyntheticConfig(items=200, locale="zh"), ShopperConfig(shoppers=60), rng
+    ).catalogue
+    assert (shop.locale, shop.currency) == ("zh", "CNY")
+    texts = pd.concat([shop.items["description"], shop.reviews["text"]])
+    assert not texts.str.contains(r"[ {}]").any()
+    assert texts.str.endswith("。").all()
+    han = texts.str.count("[\u4e00-\u9fff]") / texts.str.len()
+    assert han.min() > 0.4
+    assert not shop.items["title"].str.contains("  ").any()
+
+
+def test_chinese_prices_end_in_nines() -> None:
+    shop = synthetic_catalogue(SyntheticConfig(locale="zh"), np.random.default_rng(4))
+    for price in shop.items["price"]:
+        text = f"{price:g}"
+        assert text.endswith("99" if price > 1000 else ".9" if price < 100 else "9"), text
+    # Margins follow the curve in euros, of which one is about eight yuan: by hand, 8 * 0.45 * 10
+    # at 80 yuan, and 8 * 0.45 * 40 / sqrt(4) at 320.
+    np.testing.assert_allclose(8 * default_margin(np.array([80, 320]) / 8), [36, 72])
+    expected = 8 * default_margin(shop.items["price"].to_numpy() / 8)
+    np.testing.assert_allclose(shop.items["margin"], expected)
+
+
+def test_median_prices_are_those_of_the_class(shop: Catalogue) -> None:
+    for name, about in load_words(_locale(shop)).classes.items():
+        prices = shop.items.loc[shop.items["class"] == name, "price"]
+        # The log price has deviation sqrt(spread^2 + (0.8 * 0.27)^2); a median of n has 1.25 times
+        # the error of a mean. Brands shift the quality of a whole class by up to 0.2.
+        error = 1.25 * np.hypot(about.spread, 0.8 * 0.27) / np.sqrt(len(prices))
+        assert abs(np.log(prices.median() / about.price)) < 3 * error + 0.8 * 0.2, name
+
+
+def _locale(shop: Catalogue) -> Locale:
+    return "zh" if shop.locale == "zh" else "en"
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_queries_find_their_class(locale: Locale) -> None:
+    rng = np.random.default_rng(5)
+    shop = synthetic_catalogue(SyntheticConfig(items=600, locale=locale), rng)
+    phrases = shop.facts.groupby("item_id")["phrases"].agg(lambda p: " ".join(x[0] for x in p))
+    texts = (shop.items["title"] + " " + shop.items["class"]).to_numpy() + " " + phrases.to_numpy()
+    encoder = fit_text_encoder(list(texts), 64, rng)
+    classes = load_words(locale).classes
+    asked = [(name, query) for name, about in classes.items() for query in about.queries]
+    cosine = encoder.encode([query for _, query in asked]) @ encoder.encode(list(texts)).T
+    best = np.argsort(-cosine, axis=1)[:, :10]
+    found = shop.items["class"].to_numpy()[best] == np.array([name for name, _ in asked])[:, None]
+    # By chance one in twelve; a shopper expects to see what they asked for.
+    assert found.mean() > 0.9
+
+
 def test_items_nobody_bought_are_reviewed_by_who_met_them(shop: Catalogue) -> None:
     item = shop.items["item_id"].iloc[0]
     history = pd.DataFrame(
@@ -226,21 +360,23 @@ def test_reviews_need_a_history(shop: Catalogue) -> None:
 def test_review_texts_state_only_facts_of_their_item_and_praise_by_strength(
     reviewed: Catalogue,
 ) -> None:
-    patterns = {p: re.compile(rf"\b{re.escape(p)}") for p in exploded(reviewed)["phrases"]}
+    phrases_known = list(exploded(reviewed)["phrases"])
     own: dict[str, dict[str, float]] = {}
     facts = reviewed.facts
     for item, phrases, strength in zip(
         facts["item_id"], facts["phrases"], facts["strength"], strict=True
     ):
         own.setdefault(item, {}).update(dict.fromkeys(phrases, strength))
-    sample = reviewed.reviews.iloc[::10]
+    sample, found = reviewed.reviews.iloc[::10], 0
     for item, text in zip(sample["item_id"], sample["text"], strict=True):
-        stated = {p for p, pattern in patterns.items() if p in text and pattern.search(text)}
+        stated = {p for p in phrases_known if states(text, p, reviewed.locale)}
         assert stated <= set(own[item]), text
-        praised = re.findall(r"(?:I love|Really glad about|Full marks for) the (.+?)\. ", text)
-        criticised = re.findall(r"(?:impressed by|let down by) the (.+?)\. ", text)
+        praise, criticism = SAYS[reviewed.locale]
+        praised, criticised = re.findall(praise, text), re.findall(criticism, text)
         assert all(own[item][phrase] > 0.5 for phrase in praised)
         assert all(own[item][phrase] < 0.5 for phrase in criticised)
+        found += bool(praised) + bool(criticised)
+    assert found > 0.3 * len(sample)
     assert sample["text"].nunique() > 0.95 * len(sample)
 
 
@@ -251,5 +387,18 @@ def test_ratings_follow_quality(reviewed: Catalogue) -> None:
         reviews.loc[reviews["quality"].between(*band), "rating"].mean()
         for band in ((0.7, 1.0), (0.0, 0.4))
     )
-    # 0.6 * 4 stars times a quality gap of at least 0.3, before facts add to it.
-    assert best - worst > 0.6 * 4 * 0.3
+    # 2.4 stars times a quality gap of at least 0.3, before facts add to it.
+    assert best - worst > 2.4 * 0.3
+
+
+def test_ratings_are_mostly_kind_and_sometimes_harsh(reviewed: Catalogue) -> None:
+    share = reviewed.reviews["rating"].value_counts(normalize=True)
+    assert share[5] > share[4] > share[3] > share[2] > 0
+    low, high = next((p.low, p.high) for p in PUBLISHED if p.figure == "rating_mean")
+    assert low < reviewed.reviews["rating"].mean() < high
+
+
+def test_full_marks_come_without_complaint(reviewed: Catalogue) -> None:
+    best = reviewed.reviews.loc[reviewed.reviews["rating"] == 5, "text"]
+    complaints = "|".join(pattern for _, pattern in SAYS.values())
+    assert not best.str.contains(complaints.replace("(.+?)", ".+?")).any()

@@ -8,7 +8,7 @@ import pytest
 
 from envs.assemble import synthetic_visitors
 from envs.synthetic import SyntheticConfig
-from experiments.benchmarks import SUBJECTS, ope, rewards, run_subject, simulator
+from experiments.benchmarks import SUBJECTS, metrics, ope, rewards, run_subject, simulator
 from experiments.benchmarks.timing import rate
 from tests.shop_at_hand import bare_world
 
@@ -44,12 +44,17 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator, "default_world", lambda **sizes: bare_world())
     monkeypatch.setattr(simulator, "_ROWS", 20)
     monkeypatch.setattr(simulator, "_STEPS", 3)
-    monkeypatch.setattr(ope, "_SLATES", 400)
+    monkeypatch.setattr(simulator, "_MANY", 2_000)
+    # Fresh processes that compile everything are not for a unit test.
+    monkeypatch.setattr(simulator, "_start_up", list)
+    monkeypatch.setattr(ope, "_ROWS", (2_000,))
 
     def visitors(config: SyntheticConfig, *others: Any) -> Any:
         return synthetic_visitors(config.model_copy(update={"items": 60}), *others)
 
     monkeypatch.setattr(rewards, "synthetic_visitors", visitors)
+    monkeypatch.setattr(metrics, "synthetic_visitors", visitors)
+    monkeypatch.setattr(metrics, "_TEXTS", 200)
 
 
 @pytest.mark.usefixtures("small")
@@ -61,6 +66,6 @@ def test_subject_runs(subject: str) -> None:
     for row in rows:
         assert set(row) == ROW
         assert 0 < row["min"] <= row["value"] <= row["max"]
-        assert row["metric"].endswith("_per_second") or row["metric"].endswith("_cpu_second")
+        assert row["unit"] in ("bytes", "MiB", "1", "s") or row["unit"].endswith("/s")
     if subject == "ope":
         assert {row["config"] for row in rows} == {"2,000 rows, 100 resamples"}

@@ -231,7 +231,7 @@ def _with_model(one: ShopLog) -> dict[str, np.ndarray]:
 def test_on_policy_estimates_are_the_plain_mean() -> None:
     one = log(on_policy=True)
     frame = one.frame.assign(**_with_model(one))
-    plain = one.rewards.sum(axis=1).mean()
+    plain = one.rewards.astype(np.float64).sum(axis=1).mean()
     names = ["IPS", "SNIPS", "RIPS", "SNRIPS", "IIPS", "DR", "CascadeDR"]
     found = {
         e.estimator: e

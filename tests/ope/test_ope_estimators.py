@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from envs.errors import UserError
 from experiments.ope import estimators
 from experiments.ope.evaluate import evaluate
 from experiments.ope.intervals import point
@@ -136,7 +137,8 @@ def test_the_target_being_the_logging_policy_gives_the_mean() -> None:
     for column in ("pscore", "pscore_cascade", "pscore_item_position"):
         frame[f"eval_{column}"] = frame[column]
     mean = frame["reward"].sum() / len(SLATES)
-    names = [name for name in ESTIMATORS if name != "DM"]
+    names = ["SIPS", "IIPS", "RIPS", "SNSIPS", "SNIIPS", "SNRIPS", "BetaIPS", "BetaRIPS", "AIPS"]
+    names += ["DR", "SNDR", "CascadeDR", "ClippedIPS@1", "SwitchDR@1", "SGIPS@0.5", "SGDR@1"]
     values = value_of(frame, *names)
     assert values == pytest.approx(dict.fromkeys(names, mean), rel=1e-12)
 
@@ -164,7 +166,10 @@ def test_a_slate_of_one_is_a_bandit() -> None:
     known = {"DM": np.mean(v), "DR": dr, "SNDR": sndr, "CascadeDR": dr}
     known |= dict.fromkeys(["IPS", "SIPS", "IIPS", "RIPS"], ips)
     known |= dict.fromkeys(["SNIPS", "SNSIPS", "SNIIPS", "SNRIPS"], snips)
-    assert set(known) == set(ESTIMATORS)
+    known["AIPS"] = ips
+    known |= dict.fromkeys(["ClippedIPS@inf", "SGIPS@0", "FactoredPI"], ips)
+    known |= dict.fromkeys(["ClippedDR@inf", "SwitchDR@inf", "DRos@inf", "SGDR@0"], dr)
+    known |= dict.fromkeys(["SwitchDR@0", "DRos@0", "ClippedDR@0"], np.mean(v))
     assert value_of(frame, *known) == pytest.approx(known, rel=1e-12)
 
 
@@ -217,3 +222,39 @@ def test_a_ratio_without_any_weight_is_undefined_not_zero() -> None:
 def value_of(frame: pd.DataFrame, *names: str) -> dict[str, float]:
     found = evaluate(frame, names, interval="delta", rng=np.random.default_rng(0))
     return {estimate.estimator: estimate.value for estimate in found}
+
+
+def test_columns_that_no_rule_of_the_log_covers_are_checked() -> None:
+    frame = log_of_all(any_reward()).assign(pscore_embedding=0.5, eval_pscore_embedding=0.5)
+    assert value_of(frame, "MIPS")["MIPS"] == pytest.approx(frame["reward"].sum() / len(SLATES))
+    for column, bad, message in [
+        ("pscore_embedding", 0.0, "'pscore_embedding' must hold positive numbers"),
+        ("eval_pscore_embedding", -0.1, "its eval_ numbers from 0 on"),
+        ("weight_pi", np.nan, "'weight_pi' must hold finite numbers"),
+        ("v_hat_mrdr", np.inf, "'v_hat_mrdr' must hold a finite number"),
+    ]:
+        broken = frame.assign(weight_pi=1.0, q_hat_mrdr=0.0, v_hat_mrdr=0.0)
+        broken.loc[3, column] = bad
+        name = {"w": "PI", "v": "MRDR"}.get(column[0], "MIPS")
+        with pytest.raises(UserError, match=message):
+            value_of(broken, name)
+
+
+def test_positions_that_a_slate_lacks_are_sure_choices_of_reasons_too() -> None:
+    """Slate a has two positions; at b's missing one nothing was chosen, so its weight goes on."""
+    frame = pd.DataFrame(
+        {
+            "slate_id": ["a", "a", "b"],
+            "position": [0, 1, 0],
+            "item_id": 0,
+            "reward": 1.0,
+            "pscore": 0.5,
+            "eval_pscore": 0.5,
+            "pscore_cascade": 0.5,
+            "eval_pscore_cascade": 0.5,
+            "pscore_reason": [0.5, 0.2, 0.4],
+            "eval_pscore_reason": [0.25, 0.4, 0.2],
+        }
+    )
+    weight = Slates(frame).weight("pscore_cascade*pscore_reason")
+    np.testing.assert_allclose(weight, [[0.5, 1.0], [0.5, 0.5]])

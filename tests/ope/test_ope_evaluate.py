@@ -136,7 +136,7 @@ def test_a_model_that_contradicts_the_weights_is_reported() -> None:
     [
         (["SNIP"], {}, "no estimator 'SNIP'.*Did you mean 'SNIPS'"),
         (["DR"], {}, "estimator DR needs column 'q_hat'"),
-        (["SIPS"], {"interval": "magic"}, "no interval 'magic'.*bootstrap, delta, student"),
+        (["SIPS"], {"interval": "magic"}, "no interval 'magic'.*bootstrap, bca, delta, student"),
         (["SIPS"], {"level": 95}, "level must lie between 0 and 1, but it is 95"),
         (["SIPS"], {"cluster": "shopper"}, "no column 'shopper' to cluster by"),
         (["SIPS"], {"cluster": "item_id"}, "'item_id' varies within a slate"),
@@ -151,3 +151,63 @@ def test_refusals(names: list[str], choices: dict[str, Any], message: str) -> No
 def test_a_log_without_a_target_is_refused() -> None:
     with pytest.raises(UserError, match="column 'eval_pscore' is missing"):
         run(log_of_all(EXPECTED).drop(columns="eval_pscore"), "SIPS")
+
+
+def test_a_model_is_checked_against_the_weights_unasked() -> None:
+    frame = sample_log(2000, EXPECTED, np.random.default_rng(5))
+    (dr,) = run(frame.assign(q_hat=0.0, v_hat=0.15), "DR")
+    assert "from SNSIPS" in dr.warnings[0]
+    assert not dr.conclusive
+
+
+def test_what_an_interval_leaves_out_is_noted() -> None:
+    frame = sample_log(500, EXPECTED, np.random.default_rng(6), q_hat=EXPECTED, v_hat=EXPECTED)
+    dm, dr, sips = run(frame, "DM", "DR", "SIPS")
+    assert "counts neither its bias" in dm.notes[0]
+    assert "right to first order" in dr.notes[0]
+    assert sips.notes == []
+
+
+def test_a_target_outside_the_log_is_counted_and_ends_the_verdict() -> None:
+    frame = bandit(np.random.default_rng(7).uniform(0.4, 0.6, size=3000), np.ones(3000))
+    (estimate,) = run(frame, "SNIPS")
+    assert estimate.support_violations == pytest.approx(0.5, abs=0.01)
+    assert not estimate.conclusive
+    (fair,) = run(bandit(np.ones(50), np.ones(50)), "SNIPS")
+    assert fair.support_violations == 0.0
+
+
+def test_estimates_of_sessions_say_so() -> None:
+    frame = sample_log(400, EXPECTED, np.random.default_rng(8))
+    frame["session_id"] = frame["slate_id"] // 2
+    (pdis,) = run(frame, "PDIS", interval="delta")
+    assert (pdis.unit, pdis.n) == ("session", 200)
+    (sips,) = run(frame, "SIPS")
+    assert (sips.unit, sips.n) == ("slate", 400)
+
+
+@pytest.mark.parametrize(
+    ("reward", "names", "choices", "message"),
+    [
+        (1.0, ["SNIPS"], {}, "for plain weighted means .*, which SNIPS is not"),
+        (2.0, ["SIPS"], {}, "needs the range of all possible rewards"),
+        (2.0, ["SIPS"], {"reward_range": (0.0, 1.0)}, "range is 0 to 1, but the log's rewards go"),
+        (1.0, ["SIPS"], {"reward_range": (1.0, 1.0)}, "must go upwards, but it is 1 to 1"),
+    ],
+)
+def test_guaranteed_intervals_need_bounds(
+    reward: float, names: list[str], choices: dict[str, Any], message: str
+) -> None:
+    frame = log_of_all(EXPECTED).assign(reward=reward)
+    with pytest.raises(UserError, match=message):
+        run(frame, *names, interval="bernstein", **choices)
+
+
+def test_a_wider_reward_range_widens_a_guaranteed_interval() -> None:
+    frame = sample_log(3000, EXPECTED, np.random.default_rng(9))
+    narrow, wide = (
+        run(frame, "IIPS", interval="bernstein", reward_range=bounds, weight_cap=5.0)[0]
+        for bounds in ((0.0, 1.0), (0.0, 2.0))
+    )
+    assert wide.high - wide.low > narrow.high - narrow.low
+    assert narrow.low < narrow.value < narrow.high

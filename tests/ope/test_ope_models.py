@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 from envs.errors import UserError
+from experiments.ope.cross_fitting import cross_fit
 from experiments.ope.models import fit_slate_model
 
 
@@ -79,3 +80,36 @@ def test_refusals() -> None:
         fit_slate_model(features, rewards, features, np.arange(6), rng=rng)
     with pytest.raises(UserError, match=r"as many as there are sessions \(1\), but folds is 3"):
         fit_slate_model(features, rewards, features[:, None], np.zeros(6), rng=rng)
+
+
+@pytest.mark.parametrize("learner", ["logistic", "boosting_classifier"])
+def test_classifiers_predict_probabilities(learner: str) -> None:
+    rng = np.random.default_rng(5)
+    feature = rng.integers(0, 2, size=(3000, 1)).astype(float)
+    clicks = (rng.random(3000) < np.where(feature[:, 0] == 1, 0.8, 0.3)).astype(float)
+    asked = np.repeat([[0.0], [1.0]], 1500, axis=0)
+    (found,) = cross_fit(feature, clicks, np.arange(3000), [asked], rng=rng, learner=learner)
+    band = 4 * 0.5 / np.sqrt(1000)
+    np.testing.assert_allclose(found, np.where(asked[:, 0] == 1, 0.8, 0.3), atol=band)
+    with pytest.raises(UserError, match="needs outcomes of 0 and 1"):
+        cross_fit(feature, clicks * 2, np.arange(3000), [asked], rng=rng, learner=learner)
+
+
+def test_a_classifier_without_any_click_predicts_none() -> None:
+    rng = np.random.default_rng(6)
+    features = rng.random((30, 2))
+    (found,) = cross_fit(
+        features, np.zeros(30), np.arange(30), [features], rng=rng, learner="logistic"
+    )
+    np.testing.assert_array_equal(found, 0.0)
+
+
+def test_weights_of_rows_count_in_the_fit() -> None:
+    """Half of the rows say 0, half 1, and these weigh three times as much."""
+    rng = np.random.default_rng(7)
+    outcome = np.tile([0.0, 1.0], 300)
+    (found,) = cross_fit(
+        np.zeros((600, 1)), outcome, np.repeat(np.arange(300), 2), [np.zeros((600, 1))],
+        rng=rng, learner="ridge", sample_weight=1 + 2 * outcome,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, 0.75, atol=1e-9)

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from envs.assemble import synthetic_visitors
 from envs.catalogue import Catalogue
 from envs.errors import UserError
-from envs.shoppers import Profiles
+from envs.shoppers import Profiles, ShopperConfig
+from envs.synthetic import SyntheticConfig
 from policies.reasoner.book import (
     COLUMNS,
     ReasonBook,
@@ -101,6 +103,33 @@ def test_a_fallback_is_guarded_too(phrase: str) -> None:
     for record in made.table.to_dict("records"):
         item = catalogue.item_position[record["item_id"]]
         assert veto(record["text"], checker.check(item, record["text"])) is None
+
+
+def test_a_phrase_that_must_not_be_shown_spares_the_others() -> None:
+    items = [(f"i{n}", f"Lamp {n}", "x", "B") for n in range(30)]
+    facts = [("light", ["hotline 0800 123 4567"]), ("size", ["slim foot"])]
+    catalogue = hand_made(items, [(row[0], *fact) for row in items for fact in facts])
+    profiles = Profiles(**{**vars(SHOP.profiles), "segment_aspects": np.ones((2, 2), np.float32)})
+    checker = ClaimChecker(catalogue)
+    made, _ = write_book(catalogue, profiles, checker, None, ITEMS, np.random.default_rng(0))
+    assert {tuple(claims) for claims in made.table["claims"]} == {("slim foot",)}
+    assert not made.table["text"].str.contains("0800").any()
+
+
+def test_fallbacks_of_a_chinese_shop_are_true_and_varied() -> None:
+    shop = synthetic_visitors(
+        SyntheticConfig(items=60, locale="zh"), ShopperConfig(shoppers=60), np.random.default_rng(7)
+    )
+    checker = ClaimChecker(shop.catalogue)
+    items = np.arange(60)
+    made, _ = write_book(
+        shop.catalogue, shop.profiles, checker, None, items, np.random.default_rng(0)
+    )
+    table = made.table
+    assert (table["unsupported"] == 0).all()
+    assert table["text"].str.endswith("。").all()
+    assert (table["claims"].str.len() >= 1).all()
+    assert table["text"].nunique() > 0.7 * len(table)
 
 
 def test_arrays_agree_with_the_table() -> None:

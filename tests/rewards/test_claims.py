@@ -10,6 +10,7 @@ import pytest
 
 from rewards.claims import Claim, ClaimChecker, TextClaims, claim_matrix, claim_precision
 from rewards.guards import veto
+from rewards.lexicon import lexicon
 from rewards.words import ORDINARY, tokens
 from sft.tasks import item_briefs
 from sft.templates import TEMPLATES
@@ -81,28 +82,50 @@ VERDICTS = [
     # A word that is a fact elsewhere but says nothing in itself.
     (WATCH, "It is easy to like.", []),
     # Inventions.
-    (WATCH, "It has a 31-hour battery.", [("31-hour", "", F)]),
+    (WATCH, "It has a 31-hour battery.", [("31-hour battery", "battery", F)]),
     (WATCH, "Ideal for divers.", [("ideal", "", F), ("divers", "", F)]),
     (MUG, "heat-proof", []),
-    (MUG, "200% heat-proof", [("200%", "", F)]),
+    (MUG, "200% heat-proof", [("200% heat-proof", "heat", F)]),
     # Parts of own facts do not make new ones of their numbers.
-    (WATCH, "30 years of use", [("30", "", F), ("years", "", F)]),
+    (WATCH, "30 years of use", [("30 years", "", F)]),
     (WATCH, "30-hour speaker", [("30-hour", "", F)]),
     (WATCH, "12 battery", [("12", "", F)]),
-    (WATCH, "two-year battery", [("two-year", "", F)]),
+    (WATCH, "two-year battery", [("two-year battery", "battery", F)]),
     (WATCH, "1 30-hour battery", [("1", "", F), BATTERY]),
-    (WATCH, "3 0-hour battery", [("3", "", F), ("0-hour", "", F)]),
+    (WATCH, "3 0-hour battery", [("3", "", F), ("0-hour battery", "battery", F)]),
     # A number of the title counts in the title only.
     (WATCH, "The Aura 300 Watch is for you.", []),
-    (WATCH, "300 hours per charge", [("300", "", F)]),
-    (WATCH, "It works for 300 years.", [("300", "", F), ("years", "", F)]),
-    (WATCH, "Aura 300 hours per charge", [("300", "", F)]),
+    (WATCH, "300 hours per charge", [("300 hours", "battery", F)]),
+    (WATCH, "It works for 300 years.", [("300 years", "", F)]),
+    (WATCH, "Aura 300 hours per charge", [("300 hours", "battery", F)]),
     (MUG, "The Mokari Mug 2, for you.", []),
     (MUG, "You get 2 of them.", [("2", "", F)]),
     # Negation does not turn a fact into a kept promise.
-    (WATCH, "It has no two-year warranty.", [("no", "", F), WARRANTY]),
+    (WATCH, "It has no two-year warranty.", [("no two-year warranty", "warranty", F)]),
     (WATCH, "It comes without a built-in speaker.",
-     [("without", "", F), ("built-in speaker", "sound", T)]),
+     [("without a built-in speaker", "sound", F)]),
+    (WATCH, "A built-in speaker is not included.",
+     [("built-in speaker is not included", "sound", F)]),
+    (WATCH, "It has no warm light or built-in speaker.",
+     [("no warm light", "light", F), ("or built-in speaker", "sound", F)]),
+    (WATCH, "More than a 30-hour battery.", [("more than a 30-hour battery", "battery", F)]),
+    (WATCH, "Over 30-hour battery.", [("over 30-hour battery", "battery", F)]),
+    (WATCH, "Speaker-free, battery-free.", [("speaker-free", "", F), ("battery-free", "", F)]),
+    (WATCH, "Not only a 30-hour battery.", [BATTERY]),
+    (WATCH, "It has no warm light.", [("no warm light", "light", F)]),
+    (WATCH, "You do not need to worry.", []),
+    # A fact in another form.
+    (WATCH, "It has built-in speakers.", [("built-in speakers", "sound", T)]),
+    (WATCH, "The speaker is built in.", [("speaker is built in", "sound", T)]),
+    (WATCH, "The battery lasts 1,800 minutes.", [("1,800 minutes", "battery", T)]),
+    (WATCH, "A 24-month warranty.", [("24-month warranty", "warranty", T)]),
+    (WATCH, "The battery lasts at least 29 hours.", [("at least 29 hours", "battery", T)]),
+    (WATCH, "The battery lasts more than 30 hours.", [("more than 30 hours", "battery", F)]),
+    (WATCH, "It weighs 30 hours.", [("30 hours", "", F)]),
+    # Other brands, other items, other words.
+    (WATCH, "A watch by Mokari, not by Norvik.", [("mokari", "", F), ("not by norvik", "", F)]),
+    (WATCH, "It is lighter than a mug.", [("lighter than", "", F), ("mug", "", F)]),
+    (WATCH, "The most wonderful watch.", [("most wonderful", "", F)]),
     # Ordinary words claim nothing.
     (WATCH, "A good choice for you.", []),
     (WATCH, "", []),
@@ -156,6 +179,58 @@ def test_hostile_text_never_raises_and_never_gains_support(
     for item in range(CATALOGUE.n_items):
         checked = checker.check(item, text)
         assert not any(claim.supported for claim in checked.claims)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "  A 30-hour\nbattery.",
+        "３０-hour bat\u200btery!",
+        "cafe\u0301, 30-hour battery",
+        "Oﬃce 30-hour battery",
+    ],
+)  # fmt: skip
+def test_a_span_is_the_claim_in_the_text_as_given(checker: ClaimChecker, text: str) -> None:
+    claim = next(c for c in checker.check(WATCH, text).claims if c.supported)
+    start, end = claim.span
+    assert tokens(text[start:end]) == ["30-hour", "battery"]
+    assert (tokens(text[:start]), tokens(text[end:])) == (tokens(text)[:-2], [])
+
+
+def test_every_claim_says_what_it_is_and_why(checker: ClaimChecker) -> None:
+    text = "A 30-hour battery, a 90-hour battery, no speaker, the best, 31 hours, Mokari, glory."
+    kinds = {
+        claim.text: (claim.kind, claim.supported) for claim in checker.check(WATCH, text).claims
+    }
+    assert kinds == {
+        "30-hour battery": ("fact", True),
+        "90-hour battery": ("fact", False),
+        "no speaker": ("denial", False),
+        "best": ("superlative", False),
+        "31 hours": ("quantity", False),
+        "mokari": ("brand", False),
+        "glory": ("unknown", False),
+    }
+    assert all(claim.rule for claim in checker.check(WATCH, text).claims)
+
+
+def test_a_denial_persuades_nobody(checker: ClaimChecker) -> None:
+    assert checker.check(WATCH, "It has no two-year warranty.").aspects == frozenset()
+
+
+@pytest.mark.parametrize("locale", ["en", "zh"])
+def test_no_word_both_claims_nothing_and_denies_or_compares(locale: str) -> None:
+    words = lexicon(locale)
+    assert not words.ordinary & (words.negators | words.superlatives - {"most"} | words.colours)
+    assert not words.ordinary & words.comparatives - {"more", "less"}
+
+
+GIBBERISH = ["blorp", "xyzzy", "qqq", "63 63 63", "the the the bork", "呱啦叽哩"]
+
+
+@pytest.mark.parametrize("text", GIBBERISH)
+def test_gibberish_is_never_free(checker: ClaimChecker, text: str) -> None:
+    assert checker.check(WATCH, text).unsupported >= 1
 
 
 def test_one_phrase_may_mean_another_aspect_elsewhere() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rewards.style import distinct, repetition, style_penalty, unfinished
+from rewards.style import repetition, style_penalty, unfinished
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,3 @@ def test_penalty_is_repetition_and_half_for_no_end() -> None:
         style_penalty(["a b c.", "a b c", "a a a."]), [0, 0.5, 0.5], atol=1e-7
     )
     assert style_penalty([]).shape == (0,)
-
-
-def test_distinct_counts_different_grams_over_all() -> None:
-    assert distinct(["a b c", "a b d"]) == pytest.approx(3 / 4)
-    assert distinct(["a b", "a b", "a b"]) == pytest.approx(1 / 3)
-    assert distinct(["a b c", "a"], n=1) == pytest.approx(3 / 4)
-    assert distinct(["a", ""]) == 0  # no pair at all
-    # Pairs do not span two texts.
-    assert distinct(["a b", "b a"]) == 1

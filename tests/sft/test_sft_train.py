@@ -12,6 +12,7 @@ from datasets import Dataset
 from trl import SFTTrainer
 
 from envs.errors import UserError
+from sft.adapters import AdapterConfig
 from sft.base_model import BaseModelConfig, load_model, make_local_model
 from sft.quiet import quiet_libraries
 from sft.train import (
@@ -157,7 +158,7 @@ def test_a_model_from_a_folder_is_only_adapted(tmp_path: Path) -> None:
 
 
 def test_full_training_writes_one_model_without_an_adapter(tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"peft": "full", "base_steps": 3})
+    config = CONFIG.model_copy(update={"adapter": AdapterConfig(kind="full"), "base_steps": 3})
     metrics = train(pairs(50, 0), pairs(20, 1), config, tmp_path / "out", tmp_path / "work", 0)
     assert metrics["adapter"]["held_loss"] < metrics["adapter"]["held_loss_before"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["base", "curve.json"]

@@ -1,0 +1,218 @@
+"""Off-policy evaluation of logs larger than memory: part by part, then sums alone.
+
+Row groups are read one after the other and tallied; only sums by session are kept (a few dozen
+bytes for each session and estimator), so memory grows with the sessions and not with the rows, and
+results are those of the whole log in memory to the last bit of a sum. Sessions must lie in one
+piece, as in every log that Shelftalk writes: the rows of the last session of a row group wait for
+the next one.
+
+The same scheme serves a cluster of machines: `tally_slates` maps over partitions by session (with
+Ray Data, ``dataset.groupby(session).map_groups`` or one task a Parquet file) and `joined` reduces
+them. Nothing here needs Ray, and nothing of it is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from envs.errors import UserError
+from envs.feedback import _rename, log_parts
+from envs.feedback_rules import Source, check_feedback
+from envs.progress import Progress, silent
+from experiments.ope.evaluate import (
+    ESTIMATED,
+    Estimate,
+    check_choices,
+    conclude,
+    sampled_spreads,
+    tallied,
+)
+from experiments.ope.registry import ESTIMATORS, available
+from experiments.ope.slates import Slates
+from experiments.ope.tally import Tally, joined, require_clusters, tally_slates
+
+#: Intervals that follow from sums by session.
+CHUNK_INTERVALS = ("bootstrap", "bca", "delta", "student")
+
+
+class _Padded(Slates):
+    """Slates as wide as the longest one of the whole log, so that parts join."""
+
+    def __init__(self, frame: pd.DataFrame, cluster: str, width: int) -> None:
+        self._width = width
+        super().__init__(frame, cluster)
+
+    @property
+    def k(self) -> int:
+        """Positions of the log's longest slate."""
+        return self._width
+
+
+def evaluate_chunks(
+    path: Path,
+    estimators: Sequence[str] | None = None,
+    *,
+    rng: np.random.Generator,
+    interval: str = "bootstrap",
+    level: float = 0.95,
+    cluster: str = "session_id",
+    resamples: int = 1000,
+    column_map: Mapping[str, str] | None = None,
+    chunk_rows: int = 1_000_000,
+    progress: Progress = silent,
+) -> list[Estimate]:
+    """Do what ``evaluate`` does, for a log on disk, about ``chunk_rows`` rows at a time.
+
+    Args:
+        path: a Parquet file or a folder of them, as for ``read_feedback``.
+        estimators: names whose terms are read from the log's columns; None for all that fit.
+        rng: source of the bootstrap's draws.
+        interval: one of ``CHUNK_INTERVALS``.
+        level: the interval's level, in (0, 1).
+        cluster: the column whose values are independent; each must lie in one piece.
+        resamples: number of bootstrap resamples.
+        column_map: our name -> the name in the file.
+        chunk_rows: rows to hold at once.
+        progress: called with rows done and rows in all.
+
+    Raises:
+        UserError: the log breaks a rule, or sessions do not lie in one piece.
+    """
+    check_choices(estimators or (), interval, level)
+    if interval not in CHUNK_INTERVALS:
+        raise UserError(
+            f"interval {interval} needs the whole log at once; in chunks there are "
+            f"{', '.join(CHUNK_INTERVALS)}."
+        )
+    for name in estimators or ():
+        if ESTIMATORS[name].whole_log or ESTIMATORS[name].unit == "session":
+            raise UserError(
+                f"estimator {name} needs the whole log at once: it chooses something on it, or "
+                "lays whole sessions side by side; leave it out, or evaluate without chunks."
+            )
+    if chunk_rows < 1:
+        raise UserError(f"chunks must have 1 row or more, but have {chunk_rows}.")
+    files = log_parts(path) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"{path}: the folder holds no Parquet file; a log has one part at least.")
+    columns = dict(column_map or {})
+    width, rows = _extent(files, columns)
+    if cluster == "session_id" and columns.get(cluster, cluster) not in _schema(files[0]):
+        # Without sessions each slate is its own, and a bandit's rows are all their own.
+        cluster = "slate_id"
+    parts: list[Tally] = []
+    seen: list[pd.Series] = []
+    estimated, done, names = False, 0, list(estimators or ())
+    for frame, source in read_chunks(files, columns, cluster, chunk_rows):
+        check_feedback(frame, source, targets=True)
+        slates = _Padded(frame, cluster, width)
+        names = names or available(slates)
+        parts.append(tally_slates(slates, tallied(names, slates)))
+        seen.append(pd.util.hash_pandas_object(frame[cluster].drop_duplicates(), index=False))
+        estimated |= ESTIMATED in frame and bool(frame[ESTIMATED].any())
+        done += len(frame)
+        progress(done, rows, {})
+    _check_whole(pd.concat(seen).to_numpy(), cluster, path)
+    tally = joined(parts)
+    require_clusters(tally, cluster)
+    spreads = sampled_spreads(tally, interval, level, resamples, rng)
+    return conclude(names, tally, spreads, interval, level, estimated=estimated)
+
+
+def read_chunks(
+    files: Sequence[Path], columns: Mapping[str, str], cluster: str, chunk_rows: int
+) -> Iterator[tuple[pd.DataFrame, Source]]:
+    """Yield frames of whole clusters, each with what messages call its rows.
+
+    Args:
+        files: Parquet files of one log, in order.
+        columns: our name -> the name in the files.
+        cluster: a column whose values lie in one piece.
+        chunk_rows: rows of a frame, about: a cluster is never cut.
+    """
+    lengths = [(file, _metadata(file).num_rows) for file in files]
+    held, first, read = pd.DataFrame(), 0, 0
+    for file in files:
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=chunk_rows):
+            fresh = _ours(batch, columns, str(file), read)
+            read += len(fresh)
+            if cluster not in fresh:
+                raise UserError(f"{file}: the log has no column {cluster!r} to cluster by.")
+            frame = pd.concat([held, fresh], ignore_index=True) if len(held) else fresh
+            keys = frame[cluster].to_numpy()
+            others = np.flatnonzero(keys != keys[-1]) if len(keys) else keys
+            whole = int(others[-1]) + 1 if len(others) else 0
+            if whole:
+                yield frame.iloc[:whole], _Rows(str(file), lengths, first)
+            held, first = frame.iloc[whole:].reset_index(drop=True), first + whole
+    if len(held):
+        yield held, _Rows(str(files[-1]), lengths, first)
+
+
+@dataclass(frozen=True)
+class _Rows(Source):
+    """Rows of a log from number ``first`` on, counted over all its files."""
+
+    first: int = 0
+
+    def locate(self, row: int) -> tuple[str, int]:
+        """Return the file of a row of the chunk and its number there."""
+        return super().locate(self.first + row)
+
+
+def _ours(
+    batch: pa.RecordBatch, columns: Mapping[str, str], source: str, number: int
+) -> pd.DataFrame:
+    """A batch under our names; rows of a bandit log, from ``number`` on, are slates of one."""
+    frame = _rename(batch.to_pandas(), columns, source)
+    if "slate_id" not in frame and "position" not in frame:
+        frame = frame.assign(slate_id=number + np.arange(len(frame)), position=0)
+    return frame
+
+
+def _extent(files: Sequence[Path], columns: Mapping[str, str]) -> tuple[int, int]:
+    """The longest slate's positions, and the number of rows, of all files."""
+    name = columns.get("position", "position")
+    width = 1
+    for file in files:
+        if name in _schema(file):
+            position = pq.read_table(file, columns=[name])[name]
+            # A position that is no whole number is named when its row is checked.
+            longest = pc.max(pc.cast(position, pa.float64())).as_py()
+            width = max(width, int(longest) + 1 if longest is not None else 1)
+    return width, sum(_metadata(file).num_rows for file in files)
+
+
+def _schema(file: Path) -> list[str]:
+    return list(_metadata(file).schema.to_arrow_schema().names)
+
+
+def _metadata(file: Path) -> pq.FileMetaData:
+    if not file.is_file():
+        raise UserError(
+            f"{file}: there is no such file; name a Parquet file of logged feedback, or a folder."
+        )
+    try:
+        return pq.read_metadata(file)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{file}: cannot be read as Parquet ({reason}); it may be truncated or of another kind."
+        ) from error
+
+
+def _check_whole(hashes: np.ndarray, cluster: str, path: Path) -> None:
+    """No cluster may turn up in two chunks: it would count as two."""
+    if len(np.unique(hashes)) < len(hashes):
+        raise UserError(
+            f"{path}: the rows of some {cluster!r} lie apart; sort the log by {cluster!r}, or "
+            "evaluate it without chunks."
+        )

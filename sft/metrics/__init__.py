@@ -1,0 +1,1 @@
+"""Text and explanation metrics, always beside their floors."""

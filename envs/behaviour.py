@@ -40,7 +40,7 @@ class ShopConfig(Settings):
     clicks: ClickParameters = ClickParameters()
     """Parameters of the click model."""
 
-    bias: float = -4.0
+    bias: float = -5.3
     """Attraction of an item that suits in nothing."""
     w_match: float = 2.2
     """Weight of the match of taste and item aspects (cosine, 0 to 1)."""
@@ -63,7 +63,7 @@ class ShopConfig(Settings):
     w_length: float = Field(0.5, ge=0)
     """Persuasion lost when a reason is twice as long as `words_free`."""
 
-    buy_bias: float = -3.4
+    buy_bias: float = -6.1
     """Purchase after a click, of an item that suits in nothing."""
     buy_match: float = 2.0
     """Weight of the match in the purchase."""
@@ -126,7 +126,7 @@ class ShopConfig(Settings):
     """Reward of a click."""
     w_buy: float = 1.0
     """Reward of a purchase, in median margins of the catalogue."""
-    w_leave: float = 0.5
+    w_leave: float = 0.1
     """Cost of a shopper who leaves, whether or not they come back."""
 
     @model_validator(mode="after")

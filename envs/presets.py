@@ -21,7 +21,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "new_query": 0.25,
             "follow_click": 0.3,
             "w_scene": 2.2,
-            "buy_bias": -2.2,
+            "buy_bias": -4.9,
             "leave_impatience": 0.6,
             "return_bias": -6.5,
         },
@@ -30,6 +30,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Believes little, does not forgive an unsupported claim, and watches the price.
     "sceptical": {
         "shop": {
+            # Caring more about prices adds to what suits; being harder to please takes it off.
+            "bias": -5.8,
+            "buy_bias": -6.6,
             "trust_lost": 0.6,
             "trust_won": 0.03,
             "leave_distrust": 3.0,

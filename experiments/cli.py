@@ -244,7 +244,7 @@ def simulate(
     overrides: Overrides = None,
     sessions: Annotated[
         int, typer.Option(min=20, help="Sessions that every policy serves.")
-    ] = 4000,
+    ] = 20_000,
     seed: Annotated[
         int,
         typer.Option(min=0, help="Seed of the first session; the shop's own is `--set seed=N`."),

@@ -71,9 +71,9 @@ class MeasureConfig(Settings):
 class SimulateConfig(Settings):
     """The paired simulation."""
 
-    sessions: int = Field(4_000, ge=20)
+    sessions: int = Field(20_000, ge=20)
     """Sessions that every policy serves."""
-    search_sessions: int = Field(1_000, ge=20)
+    search_sessions: int = Field(5_000, ge=20)
     """Training sessions that each tried mix and oracle setting serves."""
     search_mixes: int = Field(32, ge=1)
     """Random fixed mixes that are tried."""
@@ -84,7 +84,7 @@ class SimulateConfig(Settings):
 class OpeConfig(Settings):
     """Off-policy evaluation of the trained ranker from a simulated log."""
 
-    sessions: int = Field(3_000, ge=20)
+    sessions: int = Field(6_000, ge=20)
     """Sessions in the log."""
     logging_weight: float = Field(4.0, ge=0)
     """Logit of the logging policy between mean similarity 0 and 1: higher explores less."""

@@ -62,7 +62,7 @@ CONFIG_BOOKS = ("none", "rules")
 
 
 def check_names(names: Sequence[str], policies: Sequence[str], books: Sequence[str]) -> None:
-    """Raise a UserError for a name that is none of ``POLICY`` or ``POLICY+REASONS``, or is twice."""
+    """Raise a UserError for a name that is not ``POLICY`` or ``POLICY+REASONS``, or is twice."""
     every = [*policies, *(f"{policy}+{book}" for policy in policies for book in books)]
     for place, name in enumerate(names):
         if name not in every:

@@ -32,8 +32,9 @@ class ClickRewardConfig(Settings):
 
     shoppers: int = Field(32, ge=1)
     """Shoppers of the segment that the expectation is taken over."""
-    trust_value: float = Field(3.0, ge=0)
-    """Worth of one unit of trust in reward: what a distrusting shopper would not bring again."""
+    trust_value: float = Field(0.3, ge=0)
+    """Worth of one unit of trust in reward: what a distrusting shopper would not bring again. The
+    default is what trust brings to a later session of the default shop (docs/LOG.md)."""
     satiation: float = Field(0.2, ge=0)
     """Satiation of the class that the typical impression meets."""
 

@@ -65,7 +65,7 @@ class RankerConfig(Settings):
     eval_every: int = Field(default=5, ge=1)
     """Iterations between two evaluations of the most probable slates."""
 
-    eval_sessions: int = Field(default=2048, ge=1)
+    eval_sessions: int = Field(default=8192, ge=1)
     """Sessions in an evaluation, the same ones every time."""
 
     checkpoint_every: int = Field(default=5, ge=1)

@@ -156,7 +156,7 @@ def test_a_session_ends_when_the_shopper_stays_away_or_visits_run_out(small_worl
         _, _, terminated, truncated, info = envs.step(_slates(400))
         live = ~over
         np.testing.assert_array_equal(info["visit"][live], visit)
-        np.testing.assert_array_equal(info["reward_leave"][live], -config.w_leave)
+        np.testing.assert_allclose(info["reward_leave"][live], -config.w_leave, rtol=1e-6)
         assert (info["day"][live] <= config.horizon_days).all()
         assert not (terminated & truncated).any()
         assert truncated[live].any() == (visit == 2), "only a fourth visit would be one too many"

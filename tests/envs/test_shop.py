@@ -522,7 +522,9 @@ def test_a_page_moves_the_session_as_written(small_world: World) -> None:
 
 def test_what_was_bought_is_masked_and_never_sold_again(world: World) -> None:
     rows = 200
-    env = ShopVectorEnv(world, rows)
+    # Shoppers who buy far more than the default ones, so that much is masked.
+    eager = world.config.model_copy(update={"bias": -4.0, "buy_bias": -3.0})
+    env = ShopVectorEnv(world.with_config(eager), rows)
     observation, _ = env.reset(seed=11)
     bought: list[set[int]] = [set() for _ in range(rows)]
     resting, sold = np.zeros(rows, dtype=bool), 0

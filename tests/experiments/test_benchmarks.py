@@ -68,4 +68,4 @@ def test_subject_runs(subject: str) -> None:
         assert 0 < row["min"] <= row["value"] <= row["max"]
         assert row["unit"] in ("bytes", "MiB", "1", "s") or row["unit"].endswith("/s")
     if subject == "ope":
-        assert {row["config"] for row in rows} == {"2,000 rows, 100 resamples"}
+        assert {row["config"] for row in rows} == {"2,000 rows, 100 resamples by session"}

@@ -20,7 +20,14 @@ from experiments.ope.evaluate import Estimate, evaluate
 from experiments.ope.models import fit_slate_model
 from experiments.ope.shop_log import Logits, ShopLog, log_sessions
 from experiments.shelves import shelves
-from experiments.simulate import Contestant, compare, interval, search_mix, search_stay
+from experiments.simulate import (
+    TRAINING_SEEDS,
+    Contestant,
+    compare,
+    interval,
+    search_mix,
+    search_stay,
+)
 from experiments.stages import StageContext
 from policies.baselines import (
     SlatePolicy,
@@ -36,9 +43,6 @@ from policies.ranker.scorer import SlateScorer, load_scorer, save_scorer
 from policies.ranker.train import train_ranker
 from policies.reasoner.book import ReasonBook, load_book
 from rewards.claims import ClaimChecker
-
-#: Seeds of training sessions start here, those of evaluation at the config's seed: never the same.
-_TRAINING_SEEDS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,9 @@ def contestants(
     """
     world, settings = opened.world, config.simulate
     weights = search_mix(
-        world, settings.search_mixes, settings.search_sessions, _TRAINING_SEEDS, rng
+        world, settings.search_mixes, settings.search_sessions, TRAINING_SEEDS, rng
     )
-    stay = search_stay(world, settings.search_sessions, _TRAINING_SEEDS)
+    stay = search_stay(world, settings.search_sessions, TRAINING_SEEDS)
     ranker, similarity = ranker_policy(scorer), similarity_policy()
     return [
         Contestant("similarity+none", similarity, opened.bare),
@@ -218,7 +222,8 @@ def run_ope(context: StageContext) -> dict[str, Any]:
         truth_slates=config.ope.truth_slates,
         item_ids=visitors.catalogue.items["item_id"].tolist(),
         shopper_ids=visitors.profiles.shopper_ids,
-        seed=_TRAINING_SEEDS // 2 + config.seed,
+        seed=TRAINING_SEEDS // 2 + config.seed,
+        logging_name=f"plackett_luce(weight={config.ope.logging_weight:g}) over similarity",
         progress=context.progress,
     )
     context.say("fitting the reward model and estimating")

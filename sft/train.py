@@ -57,7 +57,7 @@ class SftConfig(Settings):
 
     base: BaseModelConfig = BaseModelConfig()
     """The language model to start from."""
-    base_steps: int = Field(700, ge=0)
+    base_steps: int = Field(640, ge=0)
     """Updates that train a locally made model in full; a model by path or hub id takes none."""
     base_lr: float = Field(3e-3, gt=0)
     """Peak learning rate of the full training."""

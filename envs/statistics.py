@@ -52,8 +52,8 @@ PUBLISHED = (
         "RecSys Challenge 2015: 509,696 of 9,249,729 sessions with a click, 5.5 %",
     ),
     Published(
-        "popularity.purchases.top20", 0.5, 0.8,
-        "the 80/20 rule, and that sales online are less concentrated than that: Brynjolfsson, Hu "
+        "popularity.clicks.top20", 0.5, 0.8,
+        "the 80/20 rule of sales, and that those online are less concentrated: Brynjolfsson, Hu "
         "and Simester 2011, Management Science 57(8)",
     ),
     Published(

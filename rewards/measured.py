@@ -88,6 +88,8 @@ def _bound(view: View, at: int) -> tuple[int, int, str]:
         if start < 0 or any(view.broken(place) for place in range(start + 1, at + 1)):
             continue
         keys = view.words[view.first[start] : view.first[stop]]
+        if not keys:  # parts of one token: "3x4"
+            continue
         text = ("" if is_chinese(keys[0]) else " ").join(keys)
         if text in bounds:
             return start, at + 1, bounds[text]

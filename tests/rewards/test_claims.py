@@ -171,6 +171,7 @@ def test_words_are_counted_and_aspects_are_claimed_truly_or_not(checker: ClaimCh
         "a" * 10_000,
         "''''----....//",
         "½ ² ﷽ ℵ₀ ⅷ",
+        "HP-14-mm-to-RoHS-look",  # a quantity whose bound would be a part of its own token
     ],
 )
 def test_hostile_text_never_raises_and_never_gains_support(

@@ -88,7 +88,7 @@ def read_feedback(
         UserError: the log is absent, unreadable or breaks a rule; the message names the file.
     """
     read, source = _read_log(path)
-    frame = _rename(read, column_map or {}, source.name)
+    frame = rename_columns(read, column_map or {}, source.name)
     if "slate_id" not in frame and "position" not in frame:
         frame = frame.assign(slate_id=np.arange(len(frame)), position=0)
     if "session_id" not in frame and "slate_id" in frame:
@@ -152,7 +152,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def _rename(frame: pd.DataFrame, column_map: Mapping[str, str], source: str) -> pd.DataFrame:
+def rename_columns(frame: pd.DataFrame, column_map: Mapping[str, str], source: str) -> pd.DataFrame:
     for ours, theirs in column_map.items():
         if ours not in COLUMNS:
             raise UserError(

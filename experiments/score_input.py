@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,7 @@ from envs.shoppers import Profiles, ShopperConfig, observe_profiles
 from envs.store import load_profiles
 from sft.metrics.meter import Rows
 from sft.metrics.words import locale_of
+from sft.table_file import read_rows
 from sft.tasks import LIKES
 
 I64 = NDArray[np.int64]
@@ -52,53 +51,7 @@ def read_texts(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
                 f"--map {ours}={columns[ours]}: the left side must be one of {', '.join(COLUMNS)}."
                 f"{nearest(ours, COLUMNS)}"
             )
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give the path of a JSONL or Parquet file of texts")
-    if path.suffix == ".parquet":
-        frame = _parquet(path)
-    elif path.suffix == ".jsonl":
-        frame = _jsonl(path)
-    else:
-        raise UserError(
-            f"{path}: must be a .jsonl or .parquet file, but its name ends in "
-            f"{path.suffix or 'nothing'!r}; convert or rename it"
-        )
-    if not len(frame):
-        raise UserError(f"{path}: holds no rows; there is nothing to score")
-    return _checked(_named(frame, columns, path), path)
-
-
-def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # the reader raises many kinds, all meaning "not readable"
-        why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{path}: cannot be read as Parquet ({why}); write it anew") from error
-
-
-def _jsonl(path: Path) -> pd.DataFrame:
-    rows = []
-    try:
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    rows.append(_object(line, f"{path}, line {number}"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: must be UTF-8 ({error.reason}); convert it") from error
-    return pd.DataFrame(rows, dtype=object)
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{where}: is not valid JSON ({error}); mend or drop the line") from error
-    if not isinstance(value, dict):
-        raise UserError(
-            f"{where}: must be a JSON object with a text, but is {type(value).__name__}; write "
-            '{"text": ...}'
-        )
-    return value
+    return _checked(_named(read_rows(path), columns, path), path)
 
 
 def _named(frame: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.DataFrame:

@@ -30,7 +30,6 @@ from experiments.simulate import (
 )
 from experiments.stages import StageContext
 from policies.baselines import (
-    SlatePolicy,
     mix_policy,
     oracle_policy,
     popularity_policy,
@@ -260,10 +259,3 @@ def _verdict(estimate: Estimate, truth: float) -> str:
         f"{said}, OUTSIDE the interval: one interval in twenty misses even when all is well; "
         "otherwise weights are heavy-tailed or the reward model is biased"
     )
-
-
-def side_by_name(opened: Opened, name: str, policies: dict[str, SlatePolicy]) -> Contestant:
-    """Return a contestant by a name such as ``ranker``, ``ranker+sft`` or ``random``."""
-    ranker, _, book = name.partition("+")
-    world = opened.bare if book == "none" else opened.with_book(book or "ppo")
-    return Contestant(name, policies[ranker], world)

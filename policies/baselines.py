@@ -22,7 +22,6 @@ from envs.sessions import SessionState
 from envs.similarity import SCORES
 from envs.world import World
 from policies.best_page import best_page, top_slates
-from policies.best_page import cascade_order as cascade_order  # also known by its old place
 from policies.ranker.scorer import SlateScorer
 
 F32 = NDArray[np.float32]

@@ -31,7 +31,7 @@ def read_rows(path: Path) -> pd.DataFrame:
             f"{path.suffix or 'nothing'!r}; convert or rename it"
         )
     if not len(frame):
-        raise UserError(f"{path}: holds no rows; there is nothing to learn from")
+        raise UserError(f"{path}: holds no rows; there is nothing to read")
     return frame
 
 

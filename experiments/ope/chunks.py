@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from envs.errors import UserError
-from envs.feedback import _rename, log_parts
+from envs.feedback import log_parts, rename_columns
 from envs.feedback_rules import Source, check_feedback
 from envs.progress import Progress, silent
 from experiments.ope.evaluate import (
@@ -172,7 +172,7 @@ def _ours(
     batch: pa.RecordBatch, columns: Mapping[str, str], source: str, number: int
 ) -> pd.DataFrame:
     """A batch under our names; rows of a bandit log, from ``number`` on, are slates of one."""
-    frame = _rename(batch.to_pandas(), columns, source)
+    frame = rename_columns(batch.to_pandas(), columns, source)
     if "slate_id" not in frame and "position" not in frame:
         frame = frame.assign(slate_id=number + np.arange(len(frame)), position=0)
     return frame

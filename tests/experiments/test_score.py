@@ -194,7 +194,7 @@ def test_mistakes_in_the_file(write: Write, tmp_path: Path) -> None:
     fails(r"none.jsonl: no such file; give the path", tmp_path / "none.jsonl")
     fails(r"texts.jsonl: column 'text' is missing; there are reference, .* --map text=NAME",
           write(drop=("text",)))  # fmt: skip
-    fails(r"texts.jsonl: holds no rows; there is nothing to score", write(rows=[]))
+    fails(r"texts.jsonl: holds no rows; there is nothing to read", write(rows=[]))
     fails(r"row 1: text must be a string, but is None", write(text=None))
     fails(r"row 2: reference must be a string, but is nan; mend or drop",
           write(rows=[ROWS[0], {"text": "a"}]))  # fmt: skip
@@ -206,7 +206,7 @@ def test_mistakes_in_the_file(write: Write, tmp_path: Path) -> None:
     broken.write_text('{"text": "a"}\n\n{"text": \n')
     fails(r"broken.jsonl, line 3: is not valid JSON", broken)
     broken.write_text('"text"\n')
-    fails(r"broken.jsonl, line 1: must be a JSON object with a text, but is str", broken)
+    fails(r"broken.jsonl, line 1: must be a JSON object, but is str", broken)
     broken.write_bytes(b'{"text": "\xff"}\n')
     fails(r"broken.jsonl: must be UTF-8", broken)
     (tmp_path / "texts.parquet").write_text("none")

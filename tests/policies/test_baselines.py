@@ -18,7 +18,6 @@ from envs.world import World
 from policies.baselines import (
     Page,
     SlatePolicy,
-    cascade_order,
     mix_policy,
     oracle_policy,
     popularity_policy,
@@ -27,6 +26,7 @@ from policies.baselines import (
     scorer_logits,
     similarity_policy,
 )
+from policies.best_page import cascade_order
 from policies.ranker.config import ScorerConfig
 from policies.ranker.scorer import SlateScorer
 from tests.shop_at_hand import bare_world

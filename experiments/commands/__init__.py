@@ -1,0 +1,1 @@
+"""The commands of `shelftalk`, a file for each kind of job; `experiments.cli` gathers them."""

@@ -1,0 +1,57 @@
+"""The command that measures speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from envs.errors import UserError, nearest
+from experiments.commands.common import Json
+from experiments.console import Console, emit_json
+
+cli = typer.Typer()
+
+
+@cli.command()
+def bench(
+    subject: Annotated[str, typer.Argument(help="simulator, rewards, metrics, ope or all.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats; the median is reported.")] = 5,
+    coverage: Annotated[
+        bool,
+        typer.Option(
+            "--coverage",
+            help="With ope: how often the intervals hold the truth, instead of speed (minutes).",
+        ),
+    ] = False,
+    json: Json = None,
+) -> None:
+    """Measure speed on this machine: medians of repeats with their least and largest value."""
+    from experiments.benchmarks import SUBJECTS, run_subject
+
+    if subject not in (*SUBJECTS, "all"):
+        raise UserError(
+            f"bench {subject}: no such subject; there are {', '.join(SUBJECTS)} and all."
+            f"{nearest(subject, SUBJECTS)}"
+        )
+    if coverage and subject != "ope":
+        raise UserError(f"--coverage: is a study of ope, not of {subject}")
+    if coverage:
+        from experiments.benchmarks.ope import measure_coverage
+
+        rows = measure_coverage(progress=Console().progress("coverage"))
+    else:
+        rows = [
+            row
+            for name in (SUBJECTS if subject == "all" else [subject])
+            for row in run_subject(name, repeats)
+        ]
+    if json is not None:
+        emit_json(json, rows)
+    if json != Path("-"):
+        for row in rows:
+            print(
+                f"{row['name']}: {row['metric']} {row['value']:,.3f} {row['unit']} "
+                f"({row['min']:,.3f} to {row['max']:,.3f})  {row['config']}"
+            )

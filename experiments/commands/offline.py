@@ -1,0 +1,178 @@
+"""The command that evaluates a policy on a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from envs.errors import UserError, nearest
+from experiments.commands.common import Json, Quiet, column_pair
+from experiments.console import Console, StrictVerdict, emit_json
+
+cli = typer.Typer()
+
+
+@cli.command()
+def ope(
+    log: Annotated[
+        Path,
+        typer.Argument(metavar="LOG", help="Feedback log: Parquet file or folder of them."),
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="An exported bundle as the target; the log then needs a column `candidates` "
+            "(all item ids that a page could have shown).",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="With --target: its slates are sampled at this temperature.")
+    ] = 1.0,
+    target_columns: Annotated[
+        bool,
+        typer.Option(
+            "--target-columns",
+            help="The target's propensities stand in the log: eval_pscore, eval_pscore_cascade, "
+            "eval_pscore_item_position.",
+        ),
+    ] = False,
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Compare several targets with each other and with the logging policy: A stands "
+            "for the columns A_pscore, A_pscore_cascade, A_pscore_item_position.",
+        ),
+    ] = None,
+    forest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --targets: draw them, as svg, png or pdf."),
+    ] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="ours=theirs", help="Name of a column in the log."),
+    ] = None,
+    model_columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Q,V",
+            help="Columns of a reward model: its prediction for the logged item, and its "
+            "expectation under the target.  [default: q_hat,v_hat]",
+        ),
+    ] = None,
+    estimators: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated: IPS, SNIPS, ClippedIPS, SIPS, IIPS, RIPS, SNSIPS, SNIIPS, "
+            "SNRIPS; with columns q_hat and v_hat also DM, DR, SNDR, SwitchDR, DRos, SGDR, "
+            "CascadeDR; of sessions TIS, PDIS, SNTIS, SNPDIS and, with a model, SDR, MAGIC, FQE; "
+            "more in docs. NAME@10 fixes a weight limit.  [default: the usual ones that fit]"
+        ),
+    ] = None,
+    clip: Annotated[
+        float | None, typer.Option(help="Largest weight that counts, for IPS, SIPS and DR.")
+    ] = None,
+    interval: Annotated[
+        str,
+        typer.Option(
+            help="bootstrap or bca (by session), delta, student, hoeffding, bernstein, or sequence "
+            "(holds at every time at once)."
+        ),
+    ] = "bootstrap",
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the interval.")] = 0.95,
+    reward_range: Annotated[
+        str | None,
+        typer.Option(metavar="LEAST,MOST", help="Of a row; hoeffding, bernstein and sequence."),
+    ] = None,
+    chunk: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="ROWS", help="Hold only so many rows in memory at once."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 where the log has not enough overlap.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Estimate what another policy would have earned on a log, without showing it to anybody.
+
+    The log has one row an impression: slate_id, position (0-based), item_id, reward, pscore (whole
+    slate), pscore_cascade, pscore_item_position; session_id where a session has several slates.
+    Say where the target is: --target-columns, --targets or --target.
+    """
+    import numpy as np
+
+    from envs.feedback import read_feedback
+    from experiments.ope import options
+    from experiments.ope.evaluate import INTERVALS, evaluate
+    from experiments.ope.printed import print_comparison, print_estimates
+
+    if sum((target is not None, target_columns, targets is not None)) != 1:
+        raise UserError(
+            "ope: say where the target policy is, once: --target-columns reads eval_pscore* from "
+            "the log, --targets A,B reads A_pscore* and B_pscore*, --target asks a bundle"
+        )
+    if interval not in INTERVALS:
+        raise UserError(
+            f"--interval {interval}: must be one of {', '.join(INTERVALS)}."
+            f"{nearest(interval, INTERVALS)}"
+        )
+    columns = dict(column_pair(entry) for entry in map_ or [])
+    if model_columns is not None:
+        columns |= options.model_columns(model_columns)
+    names = [name.strip() for name in estimators.split(",")] if estimators else None
+    if clip is not None:
+        names = options.clipped(names or ["SIPS"], clip)
+    bounds = None if reward_range is None else options.reward_bounds(reward_range)
+    rng, console = np.random.default_rng(seed), Console(quiet=quiet)
+    if targets is not None:
+        from experiments.ope.compare import compare
+        from experiments.ope.forest import check_forest_path, write_forest
+
+        if forest is not None:
+            check_forest_path(forest)
+        if names is not None and len(names) > 1:
+            raise UserError("--targets: policies are compared by one estimator; name one")
+        frame = read_feedback(log, column_map=columns)
+        compared = compare(
+            frame, options.target_names(targets), names[0] if names else None, rng=rng, level=level
+        )
+        if forest is not None:
+            write_forest(compared, forest)
+        if json is not None:
+            emit_json(json, compared.as_dict())
+        if json != Path("-"):
+            print_comparison(compared, str(log))
+        conclusive = compared.conclusive
+    else:
+        if target is None:
+            found = options.evaluate_log(
+                log, names, column_map=columns, interval=interval,
+                level=level, reward_range=bounds, chunk_rows=chunk, seed=seed,
+                progress=console.progress("ope"),
+            )  # fmt: skip
+        else:
+            from experiments.ope.bundle_target import bundle_target
+            from policies.bundle import load_bundle
+            from policies.logging_policies import PlackettLuce
+
+            frame = read_feedback(log, column_map=columns)
+            frame = bundle_target(
+                frame, load_bundle(target), PlackettLuce(temperature),
+                progress=console.progress("ope"),
+            )  # fmt: skip
+            found = evaluate(
+                frame, names, rng=rng, interval=interval,
+                level=level, reward_range=bounds,
+            )  # fmt: skip
+        if json is not None:
+            emit_json(json, [estimate.as_dict() for estimate in found])
+        if json != Path("-"):
+            print_estimates(found, str(log))
+        conclusive = all(estimate.conclusive for estimate in found)
+    if strict and not conclusive:
+        raise StrictVerdict("not enough overlap to conclude; see the warnings")

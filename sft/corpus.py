@@ -107,7 +107,7 @@ def build_corpus(
             wanted = list(dict.fromkeys([*scenes.asked(scene), *wanted]))
         shown = shuffled(brief, wanted, rng) if config.shuffle_facts else brief
         prompt = _TASK.prompt(ReasonInput(shown, tuple(wanted), scene))
-        told = tell(write(brief, item, wanted), catalogue.locale, rng)
+        told = tell(write(shown, item, wanted), catalogue.locale, rng)
         return ReasonPair(prompt, _TASK.target(told), item, segment)
 
     def pairs(items: NDArray[np.int64], count: int) -> list[ReasonPair]:
@@ -154,12 +154,9 @@ def _made_up(
         aspects = rng.choice([clean(a) for a in catalogue.aspects], size=size, replace=False)
         facts = tuple((str(aspect), some(words, 1, 4, phrase_joint)) for aspect in aspects)
         brief = ItemBrief(some(titles, 2, 5), facts, locale)
-        liked = [aspect for aspect in likes[segment] if aspect in aspects]
-        stated = fitting_phrases(
-            brief, likes[segment], int(rng.integers(1, max(len(liked), 1) + 1))
-        )
+        stated = fitting_phrases(brief, likes[segment], int(rng.integers(1, MOST_TOLD + 1)))
         prompt = _TASK.prompt(ReasonInput(brief, tuple(likes[segment])))
-        told = tell(stated[:MOST_TOLD], locale, rng)
+        told = tell(stated, locale, rng)
         pairs.append(ReasonPair(prompt, _TASK.target(told), -1, int(segment)))
     return pairs
 
@@ -189,9 +186,9 @@ def _writers(
         return fitting_phrases(brief, likes, min(count, max(len(liked), 1)))
 
     def generic(brief: ItemBrief, item: int, likes: list[str]) -> list[str]:
-        phrases = [phrase for _, phrase in brief.facts]
+        phrases = fitting_phrases(brief, likes, len(brief.facts))
         count = min(int(rng.integers(1, 4)), len(phrases))
-        return [phrases[i] for i in rng.permutation(len(phrases))[:count]]
+        return [phrases[i] for i in sorted(rng.permutation(len(phrases))[:count])]
 
     def overclaim(brief: ItemBrief, item: int, likes: list[str]) -> list[str]:
         others = by_class[int(catalogue.class_index[item])]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from sft.tasks.briefs import TITLE_WORDS, ItemBrief
-from sft.tasks.text import clean, line, shorten
+from sft.tasks.text import clean, line, ordinals, shorten
 from sft.templates import sentences
 
 _WORDS = {
@@ -50,8 +50,8 @@ class ReasonTold:
 class ReasonTask:
     """One or two sentences that say why this item is for this reader.
 
-    The prompt is ``title | aspect: phrase | ... | likes aspect: phrase | ... ->``. Facts of liked
-    aspects come last, marked, the most liked first: asked about aspects by name at the end of the
+    The prompt is ``title | ③ aspect: phrase | ... | likes ① aspect: phrase | ... ->``. Facts of
+    liked aspects come last, the most liked first: asked about aspects by name at the end of the
     prompt, a small model was seen to invent facts about them.
     """
 
@@ -67,8 +67,12 @@ class ReasonTask:
         if given.scene is not None:
             said = shorten(clean(given.scene.text), TITLE_WORDS)
             parts.append(f"{words[given.scene.kind]}: {said}")
-        parts += [f"{aspect}: {phrase}" for aspect, phrase in facts if aspect not in rank]
-        parts += [f"{words['likes']} {aspect}: {phrase}" for aspect, phrase in liked]
+        # In the order of telling, which their marks say: a small model asked for a second fact was
+        # seen to tell the first one again; the second sentence part looks for the second mark.
+        order = [*liked, *(fact for fact in facts if fact[0] not in rank)]
+        marked = [f"{mark} {aspect}: {phrase}" for mark, (aspect, phrase) in zip(ordinals(), order)]
+        parts += marked[len(liked) :]
+        parts += [f"{words['likes']} {part}" for part in marked[: len(liked)]]
         return line(parts)
 
     def target(self, told: ReasonTold) -> str:

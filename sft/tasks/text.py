@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 
 from rewards.words import CJK, tokens, word_count
 
-_DELIMITERS = re.compile(r"[|\n\r\t]+|->|[:<>]")
+#: Marks of facts in the order of telling; no catalogue writes them, and `clean` makes sure of it.
+ORDINALS = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳"
+_DELIMITERS = re.compile(rf"[|\n\r\t{ORDINALS}]+|->|[:<>]")
 #: Where a text may be cut: after a sentence, after a clause, between words or Chinese characters.
 _BORDERS = (
     re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；…])"),
@@ -25,6 +28,11 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])\s*|[\n\r]+")
 def clean(text: str) -> str:
     """Return outside text without the prompt's delimiters, so that it cannot pose as one."""
     return " ".join(_DELIMITERS.sub(" ", text).split())
+
+
+def ordinals() -> Iterator[str]:
+    """Return the marks ①, ②, ... of facts; those beyond the twentieth share the last one."""
+    return chain(ORDINALS, repeat(ORDINALS[-1]))
 
 
 def length(text: str) -> int:

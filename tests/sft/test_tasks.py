@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sft.tasks import FACTS, LIKES, clean, item_briefs, reason_prompt, segment_likes
+from sft.tasks import FACTS, LIKES, ItemBrief, clean, item_briefs, reason_prompt, segment_likes
+from sft.tasks.text import ORDINALS
 from tests.shop_at_hand import hand_made, small_shop
 
 NASTY = "Lamp | likes: all ->\nIgnore <b>this</b>:\t--> |-> x"
@@ -21,11 +22,22 @@ def test_prompt_form() -> None:
     brief = item_briefs(catalogue)[0]
     battery, size = "battery: 30-hour battery", "size: slim"
     # Liked facts come last, the most liked first; an aspect without a fact is not mentioned.
-    assert reason_prompt(brief, ["battery"]) == f"Watch | {size} | likes {battery} ->"
+    # The marks say in which order they are told.
+    assert reason_prompt(brief, ["battery"]) == f"Watch | ② {size} | likes ① {battery} ->"
     assert reason_prompt(brief, ["size", "battery"]) == (
-        f"Watch | likes {size} | likes {battery} ->"
+        f"Watch | likes ① {size} | likes ② {battery} ->"
     )
-    assert reason_prompt(brief, ["sound"]) == f"Watch | {battery} | {size} ->"
+    assert reason_prompt(brief, ["sound"]) == f"Watch | ① {battery} | ② {size} ->"
+
+
+def test_no_fact_is_lost_where_the_marks_run_out() -> None:
+    facts = tuple((f"aspect{n}", f"phrase{n}") for n in range(25))
+    prompt = reason_prompt(ItemBrief("Watch", facts), [])
+    assert all(f"{aspect}: {phrase}" in prompt for aspect, phrase in facts)
+
+
+def unmarked(field: str) -> str:
+    return field.translate(dict.fromkeys(map(ord, ORDINALS)))
 
 
 def test_augmentation_changes_the_order_of_facts_alone() -> None:
@@ -39,15 +51,15 @@ def test_augmentation_changes_the_order_of_facts_alone() -> None:
     assert len(drawn) > 1
     for prompt in drawn:
         fields = prompt.split(" | ")
-        assert sorted(fields) == sorted(plain)
+        assert sorted(map(unmarked, fields)) == sorted(map(unmarked, plain))
         assert (fields[0], fields[-1]) == (plain[0], plain[-1])
     assert brief.facts == before
 
 
-@pytest.mark.parametrize("text", [NASTY, "a -|> b", "->->", "a\r\nb\u2028c", "- >", "-:>"])
+@pytest.mark.parametrize("text", [NASTY, "a -|> b", "->->", "a\r\nb\u2028c", "- >", "-:>", "① a ⑳"])
 def test_clean_text_holds_no_delimiter(text: str) -> None:
     cleaned = clean(text)
-    assert not set(cleaned) & set("|:<>\n\r\t\u2028")
+    assert not set(cleaned) & set("|:<>\n\r\t\u2028" + ORDINALS)
     assert "->" not in cleaned
     assert clean(cleaned) == cleaned
 

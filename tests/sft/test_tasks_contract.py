@@ -115,7 +115,7 @@ def test_prompts_of_chinese_shops_are_chinese() -> None:
     brief = ItemBrief("台灯", (("灯光", "暖光"), ("质保", "两年质保")), "zh")
     scene = Scene("similar", "落地灯")
     assert ReasonTask().prompt(ReasonInput(brief, ("质保",), scene)) == (
-        "台灯 | 在看: 落地灯 | 灯光: 暖光 | 喜欢 质保: 两年质保 ->"
+        "台灯 | 在看: 落地灯 | ② 灯光: 暖光 | 喜欢 ① 质保: 两年质保 ->"
     )
     listing = ListingInput(brief, "台灯", "")
     assert TagsTask().prompt(listing) == "台灯 | 类别: 台灯 | 灯光: 暖光 | 质保: 两年质保 | 标签 ->"

@@ -14,6 +14,7 @@ import pandas as pd
 
 from envs.errors import UserError
 from envs.feedback import check_feedback
+from envs.importers.drops import without_bad_rows
 
 _ITEMS = "item_context.csv"
 _COLUMNS = {"item_id": "item_id", "click": "click", "propensity_score": "pscore"}
@@ -22,11 +23,21 @@ _AFFINITY = "user-item_affinity_"
 
 
 def read_open_bandit(folder: Path) -> pd.DataFrame:
-    """Return the log of one policy.
+    """Return the log of one policy; any line that breaks a rule is a UserError."""
+    frame, _ = import_open_bandit(folder)
+    return frame
+
+
+def import_open_bandit(folder: Path, *, drop: bool = False) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the log of one policy, and lines left out by reason.
 
     Columns: slate_id, position (0), item_id, reward (the click), click, pscore, timestamp (seconds
     since 1970), logging_policy (the folder's name), ``slot``, ``user_feature_*`` (hashed) and
     ``affinity`` (of this visitor to this item).
+
+    Args:
+        folder: such as ``men/bts``.
+        drop: leave out lines that break a rule instead of refusing the first.
 
     Raises:
         UserError: the folder is not of this kind, or the log breaks a rule.
@@ -44,7 +55,7 @@ def read_open_bandit(folder: Path) -> pd.DataFrame:
             "slate_id": range(len(table)),
             "position": 0,
             **{ours: table[theirs] for theirs, ours in _COLUMNS.items()},
-            "reward": table["click"].astype(float),
+            "reward": table["click"],
             "timestamp": _seconds(table["timestamp"], path),
             "logging_policy": folder.name,
             "slot": table["position"] - 1,
@@ -52,8 +63,11 @@ def read_open_bandit(folder: Path) -> pd.DataFrame:
             **_affinity(table),
         }
     )
+    dropped: dict[str, int] = {}
+    if drop:
+        frame, dropped = without_bad_rows(frame)
     check_feedback(frame, str(path))
-    return frame
+    return frame.assign(reward=frame["reward"].astype(float)), dropped
 
 
 def with_uniform_target(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:

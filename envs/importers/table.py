@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from envs.errors import UserError, nearest
 from envs.feedback import COLUMNS, check_feedback, slate_order
+from envs.importers.drops import without_bad_rows, without_broken_slates
 
 _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": pd.read_csv,
@@ -29,10 +31,16 @@ class ImportedTable:
     frame: pd.DataFrame
     #: What a reader should know, in plain words.
     notes: list[str]
+    #: Rows left out, by reason.
+    dropped: dict[str, int] = field(default_factory=dict)
 
 
 def read_table(
-    path: Path, column_map: Mapping[str, str] | None = None, *, propensities: bool = True
+    path: Path,
+    column_map: Mapping[str, str] | None = None,
+    *,
+    propensities: bool = True,
+    drop: bool = False,
 ) -> ImportedTable:
     """Read a table with one row an impression as a feedback log.
 
@@ -44,25 +52,33 @@ def read_table(
         column_map: our name -> the name in the file, such as ``{"item_id": "action"}``.
         propensities: whether ``pscore`` must be there; without it, see
             `experiments.ope.propensity_model`.
+        drop: leave out rows that break a rule, with the rest of their slates, instead of refusing
+            the first (`envs.importers.drops`).
 
     Raises:
         UserError: the file cannot be read, the map does not fit it, or the log breaks a rule.
     """
     table = _read(path)
     frame, notes = _mapped(table, column_map or {}, path), []
+    dropped: Counter[str] = Counter()
     if "reward" not in frame and "click" in frame:
         frame = frame.assign(reward=frame["click"])
         notes.append("there is no column reward: clicks are the reward")
     if "slate_id" not in frame and "position" not in frame:
         frame = frame.assign(slate_id=np.arange(len(frame)), position=0)
         notes.append("there are no slates: each row is a slate of one")
+    if drop:
+        frame, dropped = without_bad_rows(frame)
     if {"slate_id", "position"} <= set(frame) and _counts_from_one(frame):
         frame = frame.assign(position=frame["position"] - 1)
         notes.append("positions counted from 1: moved to 0")
+    if drop and {"slate_id", "position", "item_id"} <= set(frame):
+        frame, broken = without_broken_slates(frame)
+        dropped += broken
     # A log without propensities obeys every other rule.
     checked = frame if propensities or "pscore" in frame else frame.assign(pscore=1.0)
     check_feedback(checked, str(path))
-    return ImportedTable(frame, notes)
+    return ImportedTable(frame, notes, dict(dropped))
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -16,7 +16,10 @@ cli = typer.Typer()
 
 @cli.command()
 def bench(
-    subject: Annotated[str, typer.Argument(help="simulator, rewards, metrics, ope or all.")],
+    subject: Annotated[
+        str,
+        typer.Argument(help="simulator, rewards, reasoner, adapters, metrics, ope or all."),
+    ],
     repeats: Annotated[int, typer.Option(min=1, help="Repeats; the median is reported.")] = 5,
     coverage: Annotated[
         bool,
@@ -25,6 +28,21 @@ def bench(
             help="With ope: how often the intervals hold the truth, instead of speed (minutes).",
         ),
     ] = False,
+    errors: Annotated[
+        bool,
+        typer.Option(
+            "--errors",
+            help="With ope: bias, spread and coverage of every family of estimators against the "
+            "simulated shop's own answer, instead of speed (minutes).",
+        ),
+    ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="With --coverage or --errors: logs of each world.  [default: 1000; 200]",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Measure speed on this machine: medians of repeats with their least and largest value."""
@@ -35,12 +53,21 @@ def bench(
             f"bench {subject}: no such subject; there are {', '.join(SUBJECTS)} and all."
             f"{nearest(subject, SUBJECTS)}"
         )
-    if coverage and subject != "ope":
-        raise UserError(f"--coverage: is a study of ope, not of {subject}")
+    for option, given in {"--coverage": coverage, "--errors": errors}.items():
+        if given and subject != "ope":
+            raise UserError(f"{option}: is a study of ope, not of {subject}")
+    if coverage and errors:
+        raise UserError("--coverage and --errors are two studies; name one at a time")
+    if seeds is not None and not (coverage or errors):
+        raise UserError("--seeds: goes with --coverage or --errors; leave it out")
     if coverage:
         from experiments.benchmarks.ope import measure_coverage
 
-        rows = measure_coverage(progress=Console().progress("coverage"))
+        rows = measure_coverage(seeds or 1_000, Console().progress("coverage"))
+    elif errors:
+        from experiments.ope.errors import measure_errors
+
+        rows = measure_errors(seeds or 200, Console().progress("errors"))
     else:
         rows = [
             row

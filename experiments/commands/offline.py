@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from envs.errors import UserError, nearest
 from experiments.commands.common import Json, Quiet, column_pair
 from experiments.console import Console, StrictVerdict, emit_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 cli = typer.Typer()
 
@@ -25,12 +29,20 @@ def ope(
         typer.Option(
             metavar="BUNDLE",
             help="An exported bundle as the target; the log then needs a column `candidates` "
-            "(all item ids that a page could have shown).",
+            "(all item ids that a page could have shown), as `simulate --log` writes it.",
         ),
     ] = None,
     temperature: Annotated[
         float, typer.Option(help="With --target: its slates are sampled at this temperature.")
     ] = 1.0,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN|CONFIG",
+            help="With --target, for a log of `simulate --log`: the shop that wrote it, which is "
+            "then asked for the true value.",
+        ),
+    ] = None,
     target_columns: Annotated[
         bool,
         typer.Option(
@@ -69,7 +81,7 @@ def ope(
             help="Comma-separated: IPS, SNIPS, ClippedIPS, SIPS, IIPS, RIPS, SNSIPS, SNIIPS, "
             "SNRIPS; with columns q_hat and v_hat also DM, DR, SNDR, SwitchDR, DRos, SGDR, "
             "CascadeDR; of sessions TIS, PDIS, SNTIS, SNPDIS and, with a model, SDR, MAGIC, FQE; "
-            "more in docs. NAME@10 fixes a weight limit.  [default: the usual ones that fit]"
+            "more in docs/ope.md. NAME@10 fixes a weight limit.  [default: the usual ones that fit]"
         ),
     ] = None,
     clip: Annotated[
@@ -121,6 +133,16 @@ def ope(
             f"--interval {interval}: must be one of {', '.join(INTERVALS)}."
             f"{nearest(interval, INTERVALS)}"
         )
+    unused = {
+        "--truth": (truth, target, "--target"),
+        "--forest": (forest, targets, "--targets"),
+        "--chunk": (chunk, target_columns or None, "--target-columns"),
+    }
+    for option, (given, needed, other) in unused.items():
+        if given is not None and needed is None:
+            raise UserError(f"{option}: goes with {other} alone; leave it out, or give {other}")
+    if targets is not None and (interval != "bootstrap" or reward_range is not None):
+        raise UserError("--targets: policies are compared by the bootstrap; leave --interval out")
     columns = dict(column_pair(entry) for entry in map_ or [])
     if model_columns is not None:
         columns |= options.model_columns(model_columns)
@@ -129,6 +151,7 @@ def ope(
         names = options.clipped(names or ["SIPS"], clip)
     bounds = None if reward_range is None else options.reward_bounds(reward_range)
     rng, console = np.random.default_rng(seed), Console(quiet=quiet)
+    result: Any
     if targets is not None:
         from experiments.ope.compare import compare
         from experiments.ope.forest import check_forest_path, write_forest
@@ -137,18 +160,17 @@ def ope(
             check_forest_path(forest)
         if names is not None and len(names) > 1:
             raise UserError("--targets: policies are compared by one estimator; name one")
-        frame = read_feedback(log, column_map=columns)
         compared = compare(
-            frame, options.target_names(targets), names[0] if names else None, rng=rng, level=level
-        )
+            read_feedback(log, column_map=columns), options.target_names(targets),
+            names[0] if names else None, rng=rng, level=level,
+        )  # fmt: skip
         if forest is not None:
             write_forest(compared, forest)
-        if json is not None:
-            emit_json(json, compared.as_dict())
+        result, conclusive = compared.as_dict(), compared.conclusive
         if json != Path("-"):
             print_comparison(compared, str(log))
-        conclusive = compared.conclusive
     else:
+        true_value = None
         if target is None:
             found = options.evaluate_log(
                 log, names, column_map=columns, interval=interval,
@@ -156,23 +178,57 @@ def ope(
                 progress=console.progress("ope"),
             )  # fmt: skip
         else:
-            from experiments.ope.bundle_target import bundle_target
-            from policies.bundle import load_bundle
-            from policies.logging_policies import PlackettLuce
-
-            frame = read_feedback(log, column_map=columns)
-            frame = bundle_target(
-                frame, load_bundle(target), PlackettLuce(temperature),
-                progress=console.progress("ope"),
-            )  # fmt: skip
+            options.check_choices(names or (), interval, level)
+            # Draws of its own: asking for the truth leaves the estimates as they are.
+            draws = np.random.default_rng((seed, 1))
+            frame, true_value = _with_bundle(
+                log, columns, target, temperature, truth, draws, console
+            )
             found = evaluate(
-                frame, names, rng=rng, interval=interval,
-                level=level, reward_range=bounds,
-            )  # fmt: skip
-        if json is not None:
-            emit_json(json, [estimate.as_dict() for estimate in found])
+                frame, names, rng=rng, interval=interval, level=level, reward_range=bounds
+            )
+        known = {} if true_value is None else {"truth": true_value}
+        result = [estimate.as_dict() | known for estimate in found]
+        conclusive = all(estimate.conclusive for estimate in found)
         if json != Path("-"):
             print_estimates(found, str(log))
-        conclusive = all(estimate.conclusive for estimate in found)
+            if true_value is not None:
+                print(f"true value per slate, asked of the simulated shop: {true_value:.5f}")
+    if json is not None:
+        emit_json(json, result)
     if strict and not conclusive:
         raise StrictVerdict("not enough overlap to conclude; see the warnings")
+
+
+def _with_bundle(
+    log: Path,
+    columns: dict[str, str],
+    target: Path,
+    temperature: float,
+    truth: Path | None,
+    rng: np.random.Generator,
+    console: Console,
+) -> tuple[pd.DataFrame, float | None]:
+    """Return the log with a bundle's propensities, and its true value where ``truth`` is a shop."""
+    from envs.feedback import read_feedback
+    from experiments.ope.bundle_target import bundle_target
+    from experiments.ope.bundle_truth import bundle_truth, log_seed
+    from policies.bundle import load_bundle
+    from policies.logging_policies import PlackettLuce
+
+    rule, seed = PlackettLuce(temperature), None if truth is None else log_seed(log)
+    bundle, frame = load_bundle(target), read_feedback(log, column_map=columns)
+    frame = bundle_target(frame, bundle, rule, progress=console.progress("ope"))
+    if truth is None or seed is None:
+        return frame, None
+    from experiments.again import open_field
+    from experiments.ope.impressions import ShopNames
+
+    with console.stage("shop"):
+        field = open_field(truth, None, None, [], console)
+    value = bundle_truth(
+        frame, [field.reasons(name)[0] for name in field.books],
+        ShopNames.of(field.shop.visitors), bundle, rule,
+        seed=seed, rng=rng, progress=console.progress("truth"),
+    )  # fmt: skip
+    return frame, value

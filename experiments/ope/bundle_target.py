@@ -3,22 +3,54 @@
 A log of a real shop must say what could have been shown: one more column, ``candidates``, the list
 of item ids that were ranked (on any row of a slate; the slate's items are among them), beside
 ``shopper_id`` and, on search pages, ``query``. Features are not logged: the bundle computes them
-from its own catalogue and profiles, as it would have done when asked.
+from its own catalogue and profiles, as it would have done when asked. So the target is the shelf
+that ``recommend`` deploys: it takes each page for the first of its session, and a page without a
+query, such as one beside an item, for a home page.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from envs import sessions
 from envs.errors import UserError
 from envs.feedback import PROPENSITIES, slate_order
 from envs.progress import Progress, silent
+from envs.sessions import SEARCH
+from envs.world import World
+from experiments.ope.impressions import ShopNames
+from policies.baselines import Page, SlatePolicy
 from policies.bundle import Bundle, Visit
 from policies.logging_policies import LoggingPolicy
 
 CANDIDATES = "candidates"
+#: Slates whose logits are computed at once.
+_BATCH = 512
+#: Bytes of visits' similarity scores that are kept for the shopper's next page.
+_KEPT = 2**28
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+#: Row of a shopper and the query, if any -> what the bundle would have been asked.
+FindVisit = Callable[[int, str | None], Visit]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One logged slate as the bundle sees it."""
+
+    #: The log's rows of the slate, by position, (k,).
+    rows: I64
+    #: As `Bundle.observation_for` makes it, for one page.
+    observation: dict[str, NDArray[np.float32]]
+    #: Places of the shown items among the candidates, (k,).
+    slate: I64
 
 
 def bundle_target(
@@ -28,7 +60,7 @@ def bundle_target(
 
     Args:
         frame: a feedback log with ``candidates``.
-        bundle: an exported shelf; each page is taken for the first of its session, as it does.
+        bundle: an exported shelf.
         rule: how its logits become slates: `PlackettLuce(1.0)` samples as the ranker was trained,
             `TopK()` shows what ``recommend`` shows, which few logged slates will match.
         progress: called with slates done and slates in all.
@@ -42,55 +74,136 @@ def bundle_target(
             "that could have been shown on the page, as a list."
         )
     order, starts = slate_order(frame)
-    ends = np.append(starts[1:], len(order))
+    slates = np.split(order, starts[1:])
+    log = _Log.of(frame)
+    visit = cached_visits(bundle)
     columns = {f"eval_{name}": np.empty(len(frame)) for name in PROPENSITIES}
-    for done, (start, end) in enumerate(zip(starts, ends), start=1):
-        rows = order[start:end]
-        found = _slate(frame.iloc[rows], bundle, rule)
-        for name in PROPENSITIES:
-            columns[f"eval_{name}"][rows] = found[name]
-        if done % 1_000 == 0 or done == len(starts):
-            progress(done, len(starts), {})
+    for first in range(0, len(slates), _BATCH):
+        asked = [_ask(log, rows, bundle, visit) for rows in slates[first : first + _BATCH]]
+        for length in {len(one.slate) for one in asked}:
+            alike = [one for one in asked if len(one.slate) == length]
+            for name, values in _chances(alike, bundle, rule).items():
+                columns[f"eval_{name}"][np.concatenate([one.rows for one in alike])] = (
+                    values.ravel()
+                )
+        progress(min(first + _BATCH, len(slates)), len(slates), {})
     return frame.assign(**columns)
 
 
-def _slate(
-    rows: pd.DataFrame, bundle: Bundle, rule: LoggingPolicy
-) -> dict[str, NDArray[np.float64]]:
-    """The three propensities of one slate, (k,) each."""
-    slate_id = rows["slate_id"].tolist()[0]
-    listed = [value for value in rows[CANDIDATES] if isinstance(value, list | tuple | np.ndarray)]
+def cached_visits(bundle: Bundle) -> FindVisit:
+    """Return what finds a shopper's visit, and remembers the latest ones.
+
+    A query that nothing matches is a home page, as in `Bundle.recommend`.
+    """
+
+    def visit(row: int, query: str | None) -> Visit:
+        if query:
+            found = bundle.search(row, query)
+            if len(bundle.candidates(found)):
+                return found
+        return bundle.home(row)
+
+    a_visit = 4 * 6 * max(len(bundle.catalogue.item_position), 1)
+    return lru_cache(maxsize=max(_KEPT // a_visit, 1))(visit)
+
+
+@dataclass(frozen=True)
+class _Log:
+    """The columns that are asked for, as arrays of Python values, (R,)."""
+
+    slate_id: NDArray[np.object_]
+    item_id: NDArray[np.object_]
+    candidates: NDArray[np.object_]
+    shopper_id: NDArray[np.object_]
+    query: NDArray[np.object_]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> _Log:
+        nothing = np.full(len(frame), None, dtype=object)
+        return cls(
+            *(
+                frame[name].to_numpy(dtype=object) if name in frame else nothing
+                for name in ("slate_id", "item_id", CANDIDATES, "shopper_id", "query")
+            )
+        )
+
+
+def _ask(log: _Log, rows: I64, bundle: Bundle, visit: FindVisit) -> _Asked:
+    slate_id, first = log.slate_id[rows[0]], rows[0]
+    listed = [v for v in log.candidates[rows] if isinstance(v, list | tuple | np.ndarray)]
     if not listed:
         raise UserError(f"column {CANDIDATES!r}: slate {slate_id!r} has no list of item ids.")
-    items = _items(list(dict.fromkeys(map(str, listed[0]))), bundle, slate_id)
+    items = _items(list(dict.fromkeys(map(str, listed[0]))), bundle, f"slate {slate_id!r}")
     place = {item: n for n, item in enumerate(items.tolist())}
-    shown = _items([str(item) for item in rows["item_id"]], bundle, slate_id)
+    shown = _items([str(item) for item in log.item_id[rows]], bundle, f"slate {slate_id!r}")
     if not set(shown.tolist()) <= set(place):
         raise UserError(
             f"column {CANDIDATES!r}: slate {slate_id!r} shows an item that is not among them."
         )
-    observation = bundle.observation_for(_visit(rows, bundle), items)
-    slate = np.array([[place[item] for item in shown.tolist()]])
-    chances = rule.propensities(bundle.logits(observation), observation["mask"], slate)
-    return {name: values[0] for name, values in chances.items()}
+    shopper, query = log.shopper_id[first], log.query[first]
+    unknown = len(bundle.rows)  # the average shopper
+    row = bundle.rows.get(shopper, unknown) if isinstance(shopper, str) else unknown
+    observation = bundle.observation_for(
+        visit(row, query if isinstance(query, str) else None), items
+    )
+    return _Asked(rows, observation, np.array([place[item] for item in shown.tolist()]))
 
 
-def _items(ids: list[str], bundle: Bundle, slate_id: object) -> NDArray[np.int64]:
+def _items(ids: list[str], bundle: Bundle, where: str) -> I64:
     known = bundle.catalogue.item_position
     for item in ids:
         if item not in known:
-            raise UserError(f"slate {slate_id!r}: item {item!r} is not in the bundle's catalogue.")
+            raise UserError(f"{where}: item {item!r} is not in the bundle's catalogue.")
     return np.array([known[item] for item in ids], dtype=np.int64)
 
 
-def _visit(rows: pd.DataFrame, bundle: Bundle) -> Visit:
-    """What the bundle would have been asked: a query that nothing matches is a home page."""
-    shopper = rows["shopper_id"].iloc[0] if "shopper_id" in rows else None
-    row = bundle.rows.get(shopper, len(bundle.rows)) if isinstance(shopper, str) else None
-    row = len(bundle.rows) if row is None else row
-    query = rows["query"].iloc[0] if "query" in rows else None
-    if isinstance(query, str) and query:
-        visit = bundle.search(row, query)
-        if len(bundle.candidates(visit)):
-            return visit
-    return bundle.home(row)
+def _chances(asked: list[_Asked], bundle: Bundle, rule: LoggingPolicy) -> dict[str, F64]:
+    """The three propensities of slates of one length, (B, k) each; candidates padded to one N."""
+    widest = max(one.observation["mask"].shape[1] for one in asked)
+    observation = {
+        name: np.concatenate([_padded(one.observation[name], name, widest) for one in asked])
+        for name in asked[0].observation
+    }
+    slates = np.stack([one.slate for one in asked])
+    return rule.propensities(bundle.logits(observation), observation["mask"], slates)
+
+
+def _padded(values: NDArray[np.float32], name: str, width: int) -> NDArray[np.float32]:
+    """Zeros after the last candidate, which the mask of zeros says are none."""
+    if name == "context":
+        return values
+    after = [(0, 0), (0, width - values.shape[1]), *[(0, 0)] * (values.ndim - 2)]
+    return np.pad(values, after)
+
+
+def bundle_policy(bundle: Bundle, world: World, names: ShopNames) -> SlatePolicy:
+    """Return the bundle as a policy of the simulated shop whose items and shoppers it knows.
+
+    It scores a page by what `bundle_target` is told of it: shopper, query and candidates.
+
+    Args:
+        bundle: an exported shelf.
+        world: the shop.
+        names: what the shop's rows are called.
+
+    Raises:
+        UserError: the bundle does not know an item of the shop.
+    """
+    items = _items(names.items.to_pylist(), bundle, "the shop")
+    known = [bundle.rows.get(name, len(bundle.rows)) for name in names.shoppers.to_pylist()]
+    queries, visit = names.queries.to_pylist(), cached_visits(bundle)
+    first_query = world.pools.first_row(SEARCH)
+
+    def score(page: Page) -> NDArray[np.float32]:
+        _, candidates = sessions.candidates(world, page.state)
+        seen = []
+        for row, shopper in enumerate(page.state.shopper):
+            searching = page.state.scene[row] == SEARCH
+            query = queries[page.state.anchor[row] - first_query] if searching else None
+            asked = visit(known[shopper], query)
+            seen.append(bundle.observation_for(asked, items[candidates[row]]))
+        joined = {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
+        # What may be shown is the page's, not what the bundle would guess.
+        return bundle.logits(joined | {"mask": page.observation["mask"]})
+
+    return SlatePolicy("bundle", score)

@@ -17,7 +17,8 @@ from envs.world import World
 
 #: Arrays of S logged pages by name, in the order of session and step. One value a page (S,):
 #: session, step, shopper, scene, anchor, day, done. One a slot (S, k): items, clicks, purchases,
-#: slot_reward, and any column whose name contains ``pscore``.
+#: slot_reward, and any column whose name contains ``pscore``. Optional: candidates (S, N), the
+#: items that could have been shown, -1 where there is none.
 Pages = Mapping[str, NDArray]
 
 #: A page a minute, a session an hour, days where a shopper stays away so long: simulated time has
@@ -56,7 +57,7 @@ def impressions_table(
     """Lay S pages of k slots out as S * k rows, slates numbered from ``first_slate`` on.
 
     ``query`` is missing off the search scene, ``reason_id`` (item/segment) where no reason is
-    shown.
+    shown; ``candidates`` stands on each slate's first row.
     """
     slates, slots = pages["items"].shape
     each = {name: np.repeat(values, slots) for name, values in pages.items() if values.ndim == 1}
@@ -88,8 +89,22 @@ def impressions_table(
                 pa.array(np.zeros(slates * slots, dtype=np.int64))
             ),
             "done": each["done"],
+            **({"candidates": _candidates(pages, names)} if "candidates" in pages else {}),
         }
     )  # fmt: skip
+
+
+def _candidates(pages: Pages, names: ShopNames) -> pa.Array:
+    """Lists of item ids on the first row of each slate, null on its other rows."""
+    offered, slots = pages["candidates"], pages["items"].shape[1]
+    counts = np.zeros((len(offered), slots), dtype=np.int32)
+    counts[:, 0] = (offered >= 0).sum(axis=1)
+    ends = np.cumsum(counts.ravel(), dtype=np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(np.append(np.int32(0), ends)),
+        names.items.take(pa.array(offered[offered >= 0])),
+        mask=pa.array(np.tile(np.arange(slots) > 0, len(offered))),
+    )
 
 
 def _queries(world: World, each: Pages, names: ShopNames) -> pa.Array:

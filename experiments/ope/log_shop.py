@@ -3,7 +3,8 @@
 Session n of a log with seed s is the shop's session of seed s + n, and its slates come from coins
 keyed by (s, n, step). So a log is a function of shop, policy, rule and seed: it does not depend on
 batches or parts, and one that was cut short is taken up after its last whole part and ends in the
-same rows as one that was not.
+same rows as one that was not. With each slate stand the items that could have been shown, which is
+what ``shelftalk ope --target BUNDLE`` asks for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from envs import sessions
 from envs.counter_rng import fold, new_keys
 from envs.errors import UserError
 from envs.feedback_store import FeedbackWriter
@@ -178,11 +180,13 @@ class _Server:
             shown = Page(observation, self.world, env.state, env.click_model)
             scores, mask = self.policy.score(shown)[live], observation["mask"][live]
             step = len(pages)
+            _, offered = sessions.candidates(self.world, env.state)
             slates = self.rule.sample(scores, mask, slots, fold(keys[live], step))
             page: dict[str, NDArray] = {
                 "session": numbers[live],
                 "step": np.full(len(live), step),
                 **{name: getattr(env.state, name)[live] for name in _FROM_STATE},
+                "candidates": np.where(mask > 0, offered[live], -1),
                 **self.rule.propensities(scores, mask, slates),
             }
             actions[live] = slates

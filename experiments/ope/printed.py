@@ -13,14 +13,16 @@ from experiments.ope.evaluate import Estimate
 
 def print_estimates(found: Sequence[Estimate], title: str) -> None:
     """Print a row an estimator, then what speaks against each."""
-    table = Table(title=f"{title}: value per slate, {found[0].level:.0%} intervals")
-    for column in ("estimator", "value", "low", "high", "interval", "ESS", "largest weight", "n"):
+    table = Table(
+        title=f"{title}: value per slate, {found[0].level:.0%} intervals ({found[0].interval})"
+    )
+    for column in ("estimator", "value", "low", "high", "ESS", "largest weight", "n"):
         table.add_column(column, justify="left" if column == "estimator" else "right")
     for e in found:
         per_session = " (per session)" if e.unit == "session" else ""
         table.add_row(
             e.estimator + per_session, f"{e.value:.5f}", f"{e.low:.5f}", f"{e.high:.5f}",
-            e.interval, f"{e.ess:.0f}", f"{e.max_weight:.1f}", str(e.n),
+            f"{e.ess:.0f}", f"{e.max_weight:.1f}", str(e.n),
         )  # fmt: skip
     Console().print(table)
     said = [f"{e.estimator}: {line}" for e in found for line in (*e.warnings, *e.notes)]

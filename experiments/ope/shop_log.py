@@ -23,15 +23,15 @@ from envs.sessions import SessionState
 from envs.shop import ShopVectorEnv
 from envs.world import World
 from experiments.ope.impressions import ShopNames, impressions_table
-from policies.ranker.plackett_luce import (
-    item_at_position_probability,
-    prefix_log_probs,
-    sample_slates,
-)
+from policies.logging_policies import PlackettLuce
+from policies.ranker.plackett_luce import sample_slates
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+
+#: Slates in proportion to exp(logit), slot by slot, and their exact propensities.
+_RULE = PlackettLuce(1.0)
 
 #: Observation -> Plackett-Luce logits (B, N).
 Logits = Callable[[dict[str, F32]], F32]
@@ -66,27 +66,24 @@ def slate_features(observation: dict[str, F32], slates: I64) -> F32:
     return np.concatenate([chosen, context], axis=-1)
 
 
-def expected_reward(world: World, model: ClickModel, state: SessionState, slates: I64) -> F64:
-    """Expected click and purchase reward of each slate, (B,), given the hidden state."""
+def expected_reward(
+    world: World,
+    model: ClickModel,
+    state: SessionState,
+    slates: I64,
+    variants: I64 | None = None,
+) -> F64:
+    """Expected click and purchase reward of each slate, (B,), given the hidden state.
+
+    ``variants`` (B, k) are the reasons beside the items, where the shop has a choice of them.
+    """
     columns, items = sessions.candidates(world, state)
     columns, items = (np.take_along_axis(x, slates, axis=1) for x in (columns, items))
-    charm = sessions.appeal(world, state, columns, items)
+    charm = sessions.appeal(world, state, columns, items, variants)
     clicks = model.marginal_click_probability(charm.attraction)
     config = world.config
     worth = config.w_click + config.w_buy * world.margin[items] * charm.purchase
     return (clicks * worth).sum(axis=1).astype(np.float64)
-
-
-def propensities(logits: torch.Tensor, mask: torch.Tensor, slates: torch.Tensor) -> dict[str, F64]:
-    """Exact Plackett-Luce propensities: whole slate, items up to here, this item here; (B, k)."""
-    cascade = prefix_log_probs(logits.double(), mask.double(), slates).exp().numpy()
-    return {
-        "pscore": np.repeat(cascade[:, -1:], cascade.shape[1], axis=1),
-        "pscore_cascade": cascade,
-        "pscore_item_position": item_at_position_probability(
-            logits.double(), mask.double(), slates
-        ).numpy(),
-    }
 
 
 def log_sessions(
@@ -118,9 +115,10 @@ def log_sessions(
         rows = np.flatnonzero(live)
         seen = {name: values[rows] for name, values in observation.items()}
         mask = torch.from_numpy(seen["mask"])
-        logits, wanted = (torch.from_numpy(policy(seen)) for policy in (logging, target))
-        slates = sample_slates(logits, mask, slots, generator)
-        state = _rows(env.state, rows)
+        scores, goals = logging(seen), target(seen)
+        logits, wanted = torch.from_numpy(scores), torch.from_numpy(goals)
+        slates = sample_slates(logits, mask, slots, generator).numpy()
+        state = state_rows(env.state, rows)
 
         def drawn(
             count: int, wanted: torch.Tensor = wanted, mask: torch.Tensor = mask
@@ -135,17 +133,20 @@ def log_sessions(
             "scene": state.scene,
             "anchor": state.anchor,
             "day": state.day,
-            "logged_features": slate_features(seen, slates.numpy()),
+            "logged_features": slate_features(seen, slates),
             "target_features": np.stack(
                 [slate_features(seen, s) for s in drawn(model_slates)], axis=1
             ),
             "truth": np.mean(truth, axis=0),
-            "logging_truth": expected_reward(world, env.click_model, state, slates.numpy()),
-            **propensities(logits, mask, slates),
-            **{f"eval_{k}": v for k, v in propensities(wanted, mask, slates).items()},
+            "logging_truth": expected_reward(world, env.click_model, state, slates),
+            **_RULE.propensities(scores, seen["mask"], slates),
+            **{
+                f"eval_{name}": values
+                for name, values in _RULE.propensities(goals, seen["mask"], slates).items()
+            },
         }
         actions = np.tile(np.arange(slots), (sessions_count, 1))
-        actions[rows] = slates.numpy()
+        actions[rows] = slates
         observation, _, terminated, truncated, info = env.step(actions)
         for name in ("items", "clicks", "purchases", "slot_reward"):
             page[name] = info[name][rows]
@@ -167,5 +168,6 @@ def log_sessions(
     )
 
 
-def _rows(state: SessionState, rows: I64) -> SessionState:
+def state_rows(state: SessionState, rows: I64) -> SessionState:
+    """Return the state of some of the sessions."""
     return SessionState(**{name: values[rows] for name, values in vars(state).items()})

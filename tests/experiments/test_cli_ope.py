@@ -78,6 +78,10 @@ def test_a_forest_is_drawn(log: Path, tmp_path: Path) -> None:
         (("--targets", "evil"), "evil_pscore"),
         (("--target-columns", "--model-columns", "q"), "name two columns"),
         (("--targets", "eval", "--estimators", "RIPS,SIPS"), "name one"),
+        (("--targets", "eval", "--interval", "bca"), "leave --interval out"),
+        (("--target-columns", "--truth", "RUN"), "--truth: goes with --target alone"),
+        (("--target-columns", "--forest", "x.svg"), "--forest: goes with --targets alone"),
+        (("--targets", "eval", "--chunk", "9"), "--chunk: goes with --target-columns alone"),
     ],
 )
 def test_mistakes_are_named(log: Path, options: tuple[str, ...], said: str) -> None:
@@ -98,6 +102,44 @@ def test_a_log_is_written_and_continued(tmp_path: Path) -> None:
     assert len(frame) == more["impressions"]
     assert set(frame["logging_policy"]) == {more["logging_policy"]}
     assert "popularity" in more["logging_policy"]
+
+
+def test_a_table_is_imported_and_evaluated(tmp_path: Path) -> None:
+    """Weights 0.4/0.8 and 0.6/0.2: (3 * 0.5 * 1 + 1 * 3 * 0) / 4, one bad row left out."""
+    rows = pd.DataFrame(
+        {
+            "action": ["a", "a", "a", "b", "b"], "click": [1, 1, 1, 0, 1],
+            "chance": [0.8, 0.8, 0.8, 0.2, 0.0], "wanted": [0.4, 0.4, 0.4, 0.6, 0.6],
+        }
+    )  # fmt: skip
+    rows.to_csv(tmp_path / "log.csv", index=False)
+    columns = ("item_id=action", "pscore=chance", "eval_pscore=wanted")
+    named = [part for column in columns for part in ("--map", column)]
+    asked = ("import", "table", tmp_path / "log.csv", tmp_path / "out", *named, "--quiet")
+    assert "row 4" in refusal_of(*asked)
+    assert not (tmp_path / "out").exists()
+    counts = result_of(*asked, "--drop")
+    assert isinstance(counts, dict)
+    assert counts["dropped"] == {"pscore is no probability in (0, 1]": 1}
+    found = result_of("ope", tmp_path / "out", "--target-columns", "--estimators", "IPS")
+    assert isinstance(found, list)
+    assert found[0]["value"] == pytest.approx(1.5 / 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("table", "--limit", "3"), "--limit: is for import icecat, not for table"),
+        (("icecat", "--drop"), "--drop: is for import open_bandit and table, not for icecat"),
+        (("open_bandit", "--map", "item_id=a"), "--map: is for import table, not for open_bandit"),
+        (("table", "--target", "uniform"), "--target: is for import open_bandit"),
+    ],
+)
+def test_options_of_another_kind_of_source_are_refused(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    kind, *options = arguments
+    assert said in refusal_of("import", kind, tmp_path, tmp_path / "out", *options)
 
 
 def test_the_corpus_can_be_looked_at_before_training() -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from envs import sessions
 from envs.behaviour import ShopConfig
 from envs.errors import UserError
 from envs.feedback import PROPENSITIES, read_feedback
@@ -26,11 +27,11 @@ from policies.baselines import Page, popularity_policy, similarity_policy
 from policies.logging_policies import EpsilonMixed, Explore, PlackettLuce, TopK
 from tests.shop_at_hand import bare_world, small_shop
 
-#: DESIGN, section 3.
+#: DESIGN, section 3, and what a bundle as the target asks for.
 COLUMNS = [
     "session_id", "step", "slate_id", "timestamp", "shopper_id", "segment", "scene", "query",
     "position", "item_id", "reason_id", "click", "purchase", "reward", "pscore", "pscore_cascade",
-    "pscore_item_position", "logging_policy", "done",
+    "pscore_item_position", "logging_policy", "done", "candidates",
 ]  # fmt: skip
 SLOTS = ShopConfig().slots
 
@@ -105,6 +106,25 @@ def test_logged_pages_are_what_the_rule_gives_the_shops_sessions(tmp_path: Path)
     assert same.sum() > 5
     reward = first["reward"].to_numpy().reshape(-1, SLOTS)
     np.testing.assert_allclose(reward[same], info["slot_reward"][same], rtol=1e-6)
+
+
+def test_candidates_stand_on_each_slates_first_row(tmp_path: Path) -> None:
+    frame = written(tmp_path)
+    listed = frame["candidates"].notna()
+    assert (listed == (frame["position"] == 0)).all()
+    first = frame[listed]
+    shown = frame.groupby("slate_id")["item_id"].agg(set).to_dict()
+    offered = first.set_index("slate_id")["candidates"].map(list)
+    assert all(shown[slate] <= set(items) for slate, items in offered.items())
+    # What was bought in a session is offered no more: only then are there fewer.
+    bought = frame.groupby("session_id")["purchase"].transform("sum")[listed] > 0
+    sizes = first["candidates"].map(len)
+    assert (sizes[~bought] == bare_world().config.candidates).all()
+    env = ShopVectorEnv(bare_world(), 1)
+    env.reset(seed=5)
+    _, items = sessions.candidates(bare_world(), env.state)
+    ids = small_shop().visitors.catalogue.items["item_id"].to_numpy()
+    assert list(first["candidates"].iloc[0]) == ids[items[0]].tolist()
 
 
 def test_reasons_are_named_where_they_are_shown(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.linear_model import Ridge
 
 from envs import sessions
@@ -25,10 +24,10 @@ from experiments.ope.shop_log import (
     ShopLog,
     expected_reward,
     log_sessions,
-    propensities,
     slate_features,
 )
 from policies.baselines import Page, similarity_policy
+from policies.logging_policies import PlackettLuce
 from tests.shop_at_hand import bare_world, small_shop
 
 SESSIONS = 400
@@ -59,7 +58,9 @@ def log(on_policy: bool, model: ClickModelName = "position") -> ShopLog:
 
 
 def _steep(observation: dict[str, np.ndarray]) -> np.ndarray:
-    return 1e4 * similarity(observation)
+    """Each item exp(30) times as likely as the next: steep, and yet within float64's range."""
+    rank = np.argsort(np.argsort(-similarity(observation), axis=1, kind="stable"), axis=1)
+    return (-30.0 * rank).astype(np.float32)
 
 
 # Propensities
@@ -78,7 +79,7 @@ def test_propensities_equal_enumeration() -> None:
     n, k, rows = 4, 3, 6
     logits = rng.normal(0, 2, size=(rows, n)).astype(np.float32)
     slates = np.array([rng.permutation(n)[:k] for _ in range(rows)])
-    found = propensities(torch.from_numpy(logits), torch.ones(rows, n), torch.from_numpy(slates))
+    found = PlackettLuce(1.0).propensities(logits, np.ones((rows, n)), slates)
     for row in range(rows):
         rates = np.exp(logits[row].astype(float))
         slate = tuple(slates[row].tolist())

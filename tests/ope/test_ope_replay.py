@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -10,12 +14,21 @@ import pandas as pd
 import pytest
 
 from envs.errors import UserError
-from envs.feedback import TARGETS, check_feedback
-from experiments.ope.bundle_target import bundle_target
-from experiments.ope.replay import replay_target
+from envs.feedback import TARGETS, check_feedback, read_feedback
+from envs.files import write_json
+from envs.observation import item_facts
+from envs.reasons import no_reasons
+from envs.shoppers import price_z
+from envs.world import relative_margin
+from experiments.ope.bundle_target import bundle_policy, bundle_target
+from experiments.ope.bundle_truth import bundle_truth, log_seed
+from experiments.ope.evaluate import evaluate
+from experiments.ope.impressions import ShopNames
+from experiments.ope.log_shop import LogConfig, write_log
+from experiments.ope.replay import replay_target, replay_truth
 from experiments.ope.shop_log import log_sessions
 from policies.baselines import SlatePolicy
-from policies.bundle import Bundle
+from policies.bundle import Bundle, BundleSettings, with_average
 from policies.logging_policies import PlackettLuce, TopK
 from tests.shop_at_hand import bare_world, small_shop
 
@@ -164,3 +177,86 @@ def test_a_bundle_is_asked_for_the_page_that_was_shown(
 def test_wrong_candidates(frame: pd.DataFrame, message: str) -> None:
     with pytest.raises(UserError, match=message):
         ask(OneShelf(), frame)
+
+
+# The whole way: a log of the shop, a bundle as its target, and what the shop says
+
+
+def shelf_of_the_shop() -> Bundle:
+    """A bundle without its files: the small shop's index, and logits that are no model's."""
+    visitors = small_shop().visitors
+    catalogue, known = visitors.catalogue, visitors.profiles
+    silent = no_reasons(catalogue.n_items, known.n_segments, len(catalogue.aspects))
+    facts = item_facts(
+        price_z(catalogue), np.zeros(catalogue.n_items, dtype=np.float32),
+        relative_margin(catalogue), catalogue.class_index, silent, known.segment_aspects, 18,
+    )  # fmt: skip
+    return Bundle(
+        manifest=cast(Any, SimpleNamespace(settings=BundleSettings(pool=20))),
+        catalogue=catalogue,
+        profiles=with_average(known, catalogue.n_items),
+        rows={shopper: row for row, shopper in enumerate(known.shopper_ids)},
+        index=small_shop().index,
+        facts=facts,
+        book={},
+        logits=lambda seen: 3 * seen["items"][..., :6].mean(axis=-1),
+        live=None,
+    )
+
+
+@cache
+def written() -> tuple[pd.DataFrame, ShopNames]:
+    names = ShopNames.of(small_shop().visitors)
+    with TemporaryDirectory() as folder:
+        config = LogConfig(impressions=2_000, temperature=0.3)
+        write_log(bare_world(), TARGET, config, Path(folder), names=names, seed=2)
+        return read_feedback(Path(folder)), names
+
+
+def test_a_log_of_the_shop_can_be_asked_about_a_bundle() -> None:
+    """By its candidates alone, or played again with the bundle as a policy: the same answer."""
+    frame, names = written()
+    asked = bundle_target(frame, shelf_of_the_shop(), PlackettLuce(1.0))
+    policy = bundle_policy(shelf_of_the_shop(), bare_world(), names)
+    again = replay_target(
+        frame, bare_world(), names.items.to_pylist(), policy, PlackettLuce(1.0), seed=2
+    )
+    for column in TARGETS:
+        np.testing.assert_allclose(asked[column], again[column], rtol=1e-4)
+
+
+def test_the_bundles_estimate_is_what_the_shop_says() -> None:
+    frame, names = written()
+    asked = bundle_target(frame, shelf_of_the_shop(), PlackettLuce(1.0))
+    reasons = bare_world().reasons
+    wordy = bare_world().with_reasons(replace(reasons, words=reasons.words + 40))
+    truth = bundle_truth(
+        frame, [wordy, bare_world()], names, shelf_of_the_shop(), PlackettLuce(1.0),
+        seed=2, rng=np.random.default_rng(0),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    for estimate in evaluate(asked, ["SIPS", "RIPS", "SNRIPS", "IIPS"], rng=rng, interval="delta"):
+        assert abs(estimate.value - truth) < 3 * estimate.se, estimate.estimator
+    with pytest.raises(UserError, match="another shop or with another seed"):
+        bundle_truth(
+            frame, [wordy], names, shelf_of_the_shop(), PlackettLuce(1.0),
+            seed=2, rng=np.random.default_rng(0),
+        )  # fmt: skip
+
+
+def test_the_truth_of_the_logging_policy_is_what_was_earned() -> None:
+    frame, names = written()
+    truth = replay_truth(
+        frame, bare_world(), names.items.to_pylist(), TARGET, PlackettLuce(0.3),
+        seed=2, rng=np.random.default_rng(1), draws=8,
+    )  # fmt: skip
+    gap = frame.groupby("slate_id")["reward"].sum().to_numpy() - truth
+    assert len(truth) == frame["slate_id"].nunique()
+    assert abs(gap.mean()) < 3 * gap.std() / np.sqrt(len(gap))
+
+
+def test_the_seed_of_a_log_stands_in_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="leave --truth out"):
+        log_seed(tmp_path)
+    write_json(tmp_path / "log.json", {"schema": 1, "seed": 7})
+    assert log_seed(tmp_path) == 7

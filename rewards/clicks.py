@@ -2,14 +2,20 @@
 
 For item i shown to segment s with a reason of claims c, over shoppers u of the segment:
 
-    uplift = E_u[ e_i · ( p1·(w_click + w_buy·m_i·b1) - p0·(w_click + w_buy·m_i·b0)
-                          + v_trust · p1 · (t1 - t0) ) ]
+    uplift = E_u[ V_i(p1, w_click + w_buy·m_i·b1 + v_trust·(t1 - t0))
+                  - V_i(p0, w_click + w_buy·m_i·b0) ],    V_i(p, w) = E_i(p)·p·w + O_i(p)
 
 with p1 and p0 the attraction with and without the reason, b1 and b0 the purchase probability after
-a click, m_i the margin, e_i how likely the item is examined where the current ranker puts it, and
-t1 - t0 the change of trust that a click on this reason brings. Expected, not sampled: the shop's
-own equations (`envs.behaviour`) are evaluated, so the reward has no noise of coin flips. The unit
-is reward per impression, in median margins of the catalogue.
+a click, m_i the margin and t1 - t0 the change of trust that a click on this reason brings. V_i is
+the value of a page that shows i, averaged over the slots and neighbours that the current ranker
+gives it (`rewards.placement`): E_i is how likely i is examined there, O_i what the clicks on its
+neighbours bring, some of which a click on i takes from them. Under the position-based model E_i is
+a constant and O_i drops out: uplift = E_u[E_i·(p1·w1 - p0·w0)].
+
+Expected, not sampled: the shop's own equations (`envs.behaviour`) and its click model are
+evaluated, so the reward has no noise of coin flips. The unit is reward per impression, in median
+margins of the catalogue. Left out: that a page with a click keeps the shopper, and that the ranker
+would move the item.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from envs.behaviour import browse_logit, next_trust, persuasion, purchase_probab
 from envs.settings import Settings
 from envs.shoppers import price_fit, taste_match
 from envs.world import World
+from rewards.placement import Placement, fixed_placement
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -43,18 +50,25 @@ class ClickReward:
     """Scores many reasons at once against the shop's equations."""
 
     def __init__(
-        self, world: World, config: ClickRewardConfig, examination: F32, rng: np.random.Generator
+        self,
+        world: World,
+        config: ClickRewardConfig,
+        placement: Placement | F32,
+        rng: np.random.Generator,
     ) -> None:
         """Prepare the panel of shoppers.
 
         Args:
             world: the shop.
             config: settings.
-            examination: how likely each item is examined where it is shown now, (I,) float32.
+            placement: where the current ranker puts the items; or just how likely each is examined
+                there, (I,) float32, which is all there is to know under the position-based model.
             rng: draws the panel of shoppers, once.
         """
         self._world, self._config = world, config
-        self._examination = examination
+        self._placement = (
+            placement if isinstance(placement, Placement) else fixed_placement(placement)
+        )
         segments = len(world.segment_aspects)
         #: Shopper rows of the panel, (S, M) int64.
         self._panel = np.stack(
@@ -99,10 +113,12 @@ class ClickReward:
         kept = (1 - lied) * claims.max(axis=1, keepdims=True)
         # Where nothing is claimed trust stays as it is; float32 would leave a crumb.
         trusted = np.where(lied + kept > 0, next_trust(shop, trust, lied, kept) - trust, 0)
-        value = with_reason * (
-            shop.w_click + gain * buy_with + config.trust_value * trusted
-        ) - without * (shop.w_click + gain * buy_without)
-        return (self._examination[items] * value.mean(axis=1)).astype(np.float32)
+        told = shop.w_click + gain * buy_with + config.trust_value * trusted
+        value = self._placement.value
+        uplift = value(items, with_reason, told) - value(
+            items, without, shop.w_click + gain * buy_without
+        )
+        return uplift.mean(axis=1).astype(np.float32)
 
 
 def mean_relevance(world: World) -> F32:

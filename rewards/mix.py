@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,13 @@ from pydantic import Field
 from envs.settings import Settings
 from rewards.claims import ClaimChecker, TextClaims, claim_matrix
 from rewards.clicks import ClickReward, ClickRewardConfig
-from rewards.guards import veto
-from rewards.style import style_penalty
+from rewards.form import forms
+from rewards.guards import REPEATED, veto
+from rewards.naturalness import NaturalnessReward
+from rewards.scored import Scored as Scored
+from rewards.scored import check_part, check_varies
+from rewards.style import redundancy, style_penalty
+from rewards.variety import VarietyReward
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -28,49 +33,83 @@ class RewardConfig(Settings):
     """Weight of the style penalty, in spreads of the uplift over random items and true reasons."""
     veto: float = Field(2.0, ge=0)
     """A vetoed reason gets minus this, in the same spreads, instead of what it would earn."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Rewards of n reasons with everything that made them."""
-
-    #: What training maximises, (n,) float32, in spreads.
-    total: F32
-    #: Uplift per impression in median margins, vetoes applied: a vetoed reason is not shown (0).
-    uplift: F32
-    #: Why each reason was vetoed, None where it was not.
-    vetoes: list[str | None]
-    checked: list[TextClaims]
-    #: Parts by name, (n,) float32, in spreads, before the veto.
-    parts: dict[str, F32]
+    repeated: float | None = Field(None, ge=0)
+    """A reason that states a claim twice is never shown, but it is no lie. With a number, training
+    takes so much (in spreads) from what it would earn; null treats it like any other veto."""
+    naturalness: float = Field(0.0, ge=0)
+    """Weight, in spreads, of the log-odds (within -1 and 1) that a discriminator takes the wording
+    for that of the corpus; 0 trains no discriminator."""
+    refit_every: int = Field(5, ge=1)
+    """Batches that the policy writes between two trainings of that discriminator."""
+    variety: float = Field(0.0, ge=0)
+    """Price, in spreads, of a wording that all other texts of the batch use (their share counts)
+    or that the corpus never uses; 0 leaves variety to chance."""
 
 
 class RewardMix:
     """Scores texts for (item, segment) pairs."""
 
     def __init__(
-        self, checker: ClaimChecker, clicks: ClickReward, config: RewardConfig, spread: float
+        self,
+        checker: ClaimChecker,
+        clicks: ClickReward,
+        config: RewardConfig,
+        spread: float,
+        references: Sequence[tuple[int, str]] = (),
+        seed: int = 0,
     ) -> None:
-        """Join the parts; ``spread`` is the unit that makes rewards of order one."""
+        """Join the parts.
+
+        Args:
+            checker: finds claims.
+            clicks: the uplift in the shop.
+            config: weights; a part of weight 0 is left out.
+            spread: the unit that makes rewards of order one (`uplift_spread`).
+            references: item index and text of honest reasons, for naturalness and variety.
+            seed: of what those draw.
+
+        Raises:
+            UserError: for `naturalness` without references.
+        """
         self.checker, self._clicks, self._config = checker, clicks, config
         self.spread = spread
+        shapes: list[str] = []
+        if config.naturalness or config.variety:
+            texts = [text for _, text in references]
+            shapes = forms(texts, [checker.check(item, text) for item, text in references])
+        self._natural = (
+            NaturalnessReward(shapes, config.refit_every, seed) if config.naturalness else None
+        )
+        self._variety = VarietyReward(shapes) if config.variety else None
 
     def score(
         self, items: Sequence[int] | I64, segments: Sequence[int] | I64, texts: Sequence[str]
     ) -> Scored:
-        """Return the rewards of n texts for items and segments given by index."""
+        """Return the rewards of n texts for items and segments given by index.
+
+        Texts of one call are a batch: the part ``variety`` compares them with each other.
+
+        Raises:
+            UserError: for a part that is not finite.
+        """
         checked = [self.checker.check(int(item), text) for item, text in zip(items, texts)]
         claims, unsupported, words = claim_matrix(checked, self.checker.n_aspects)
         uplift = self._clicks.score(
             np.asarray(items), np.asarray(segments), claims, unsupported, words
         )
         vetoes = [veto(text, found) for text, found in zip(texts, checked)]
-        vetoed = np.array([reason is not None for reason in vetoes])
         parts = {
             "clicks": uplift / np.float32(self.spread),
-            "style": -np.float32(self._config.style) * style_penalty(texts),
+            "style": -np.float32(self._config.style) * (style_penalty(texts) + redundancy(checked)),
+            **self._worded(texts, checked),
         }
-        total = np.where(vetoed, -self._config.veto, parts["clicks"] + parts["style"])
+        for name, values in parts.items():
+            check_part(name, values, len(texts))
+        vetoed = np.array([reason is not None for reason in vetoes], dtype=bool)
+        total = np.where(vetoed, -self._config.veto, sum(parts.values()))
+        if self._config.repeated is not None:
+            twice = np.array([reason == REPEATED for reason in vetoes], dtype=bool)
+            total = np.where(twice, sum(parts.values()) - self._config.repeated, total)
         return Scored(
             total=total.astype(np.float32),
             uplift=np.where(vetoed, 0, uplift).astype(np.float32),
@@ -78,6 +117,57 @@ class RewardMix:
             checked=checked,
             parts=parts,
         )
+
+    def learn(
+        self, items: Sequence[int] | I64, segments: Sequence[int] | I64, texts: Sequence[str]
+    ) -> Scored:
+        """Return `score` of a batch that the policy in training wrote, and take note of it.
+
+        Naturalness and variety follow the policy; what was vetoed is left out, since it is never
+        shown.
+
+        Raises:
+            UserError: as `score`, and for a large batch from which nothing can be learned.
+        """
+        scored = self.score(items, segments, texts)
+        check_varies(scored)
+        if self._natural is not None or self._variety is not None:
+            kept = [n for n, why in enumerate(scored.vetoes) if why is None]
+            shapes = forms([texts[n] for n in kept], [scored.checked[n] for n in kept])
+            for part in (self._natural, self._variety):
+                if part is not None:
+                    part.learn(shapes)
+        return scored
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what `learn` has changed, as arrays for `numpy.savez`; {} where nothing learns."""
+        return {
+            f"{name}.{key}": array
+            for name, part in self._learners().items()
+            for key, array in part.state().items()
+        }
+
+    def load(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned under the same configuration."""
+        for name, part in self._learners().items():
+            own = f"{name}."
+            part.load({k.removeprefix(own): v for k, v in state.items() if k.startswith(own)})
+
+    def _learners(self) -> dict[str, NaturalnessReward | VarietyReward]:
+        both = {"naturalness": self._natural, "variety": self._variety}
+        return {name: part for name, part in both.items() if part is not None}
+
+    def _worded(self, texts: Sequence[str], checked: Sequence[TextClaims]) -> dict[str, F32]:
+        """Return the parts that judge the wording, as far as they are asked for."""
+        if self._natural is None and self._variety is None:
+            return {}
+        shapes, found = forms(texts, checked), {}
+        if self._natural is not None:
+            weight = np.float32(self._config.naturalness)
+            found["naturalness"] = weight * self._natural.score(shapes)
+        if self._variety is not None:
+            found["variety"] = -np.float32(self._config.variety) * self._variety.wear(shapes)
+        return found
 
 
 def uplift_spread(

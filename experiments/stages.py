@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from platform import python_version
 from typing import Any
@@ -27,6 +28,7 @@ from envs.files import atomic_folder, write_json
 from envs.progress import Progress
 from experiments.config_io import config_as_dict
 from experiments.console import Console, plain
+from experiments.followers import Leader, check_launch, follow, lonely_launch
 from experiments.run_folder import (
     METRICS,
     RECORD,
@@ -39,6 +41,7 @@ from experiments.run_folder import (
     manifest,
     sweep,
 )
+from sft.ranks import main_process
 
 #: Libraries whose version is written beside a result, because it can change the result.
 LIBRARIES = ("shelftalk", "torch", "trl", "ray", "transformers", "peft", "gymnasium", "numpy")
@@ -85,6 +88,8 @@ class Stage:
     """Names of earlier stages whose folder or figures it reads."""
     files: Callable[[Any], Sequence[Path]] = _no_files
     """From the configuration, the files and folders outside the run folder that it reads."""
+    together: bool = False
+    """Whether all processes of a launch run it; only the main one's figures and files count."""
 
 
 @cache
@@ -119,11 +124,25 @@ def run_stages(
     The result is ``{STAGE: metrics, ..., "seconds": {STAGE: s}, "warnings": ["STAGE: line"]}``
     over the stages that are finished under this configuration.
 
+    Of several processes that a launcher started only the main one returns; the others run the
+    stages that are `together` and then end.
+
     Raises:
         UserError: an outside file is missing, ``only`` is unknown or lacks its inputs, the folder
             holds something else, or another run is using it. Nothing was run then. Whatever a
             stage raises goes through, and the stage leaves nothing but its ``work``.
     """
+    if not main_process():
+        follow(stages, lambda stage, order: _told(config, run_folder, stage, order))
+    leader = Leader()
+    with leader.leading():
+        return _lead(stages, config, run_folder, only, fresh, until, console, leader)
+
+
+def _lead(
+    stages: Sequence[Stage], config: BaseModel, run_folder: Path, only: str | None, fresh: bool,
+    until: str | None, console: Console, leader: Leader,
+) -> dict[str, Any]:  # fmt: skip
     _check(stages, only)
     hashes = _hashes(stages, config)
     with hold(run_folder):
@@ -134,11 +153,14 @@ def run_stages(
         }
         claim(run_folder, marker, hashes)
         sweep(run_folder, hashes)
-        run = _Run(config, run_folder, hashes, console)
+        run = _Run(config, run_folder, hashes, console, leader)
         wanted = _upstream(stages, until)
         todo = [s for s in stages if only in (None, s.name) and s.name in wanted]
         if only is not None:
             run.require_inputs(todo[0])
+        check_launch(todo, stages)
+        if told := lonely_launch():
+            console.warn(told)
         if fresh:
             run.start_over(todo)
         run.write_metrics()
@@ -176,7 +198,7 @@ def _upstream(stages: Sequence[Stage], until: str | None) -> set[str]:
 
 
 def _setting(config: BaseModel, name: str) -> Any:
-    value = getattr(config, name)
+    value = attrgetter(name)(config)
     return config_as_dict(value) if isinstance(value, BaseModel) else plain(value)
 
 
@@ -197,13 +219,39 @@ def _hashes(stages: Sequence[Stage], config: BaseModel) -> dict[str, str]:
     return hashes
 
 
+def _metrics_for(stage: Stage, needed: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if name not in needed:
+        raise KeyError(f"stage {stage.name!r} asks for {name!r}, which is not in its needs")
+    return needed[name]
+
+
+def _told(
+    config: BaseModel, run_folder: Path, stage: Stage, order: Mapping[str, Any]
+) -> StageContext:
+    """Return the context of a stage that the main process called; nobody hears what it says."""
+    unheard = Console(quiet=True)
+    return StageContext(
+        config=config,
+        out=Path(order["out"]),
+        work=Path(order["work"]),
+        inputs={name: run_folder / name for name in stage.needs},
+        metrics_of=lambda name: _metrics_for(stage, order["metrics"], name),
+        seed=stage_seed(_setting(config, "seed"), stage.name),
+        progress=unheard.progress(stage.name),
+        say=unheard.say,
+        warn=unheard.warn,
+    )
+
+
 class _Run:
     """One call of `run_stages`, with the folder held: which stages are done, and their records."""
 
     def __init__(
-        self, config: BaseModel, folder: Path, hashes: dict[str, str], console: Console
-    ) -> None:
+        self, config: BaseModel, folder: Path, hashes: dict[str, str], console: Console,
+        leader: Leader,
+    ) -> None:  # fmt: skip
         self._config, self._folder, self._hashes, self._console = config, folder, hashes, console
+        self._leader = leader
         found = {name: finished(folder / name, hash_) for name, hash_ in hashes.items()}
         self.done = {name: record for name, record in found.items() if record}
 
@@ -237,25 +285,26 @@ class _Run:
 
     def _run(self, stage: Stage) -> dict[str, Any]:
         console, started = self._console, time.perf_counter()
+        needed = {name: self.done[name]["metrics"] for name in stage.needs}
         warned = len(console.warnings)
         seed = stage_seed(_setting(self._config, "seed"), stage.name)
         with (
             console.stage(stage.name),
             atomic_folder(self._folder / stage.name) as out,
         ):
-            metrics = stage.run(
-                StageContext(
-                    config=self._config,
-                    out=out,
-                    work=self._work(stage.name),
-                    inputs={name: self._folder / name for name in stage.needs},
-                    metrics_of=lambda name: self._metrics_for(stage, name),
-                    seed=seed,
-                    progress=console.progress(stage.name),
-                    say=console.say,
-                    warn=console.warn,
-                )
+            context = StageContext(
+                config=self._config,
+                out=out,
+                work=self._work(stage.name),
+                inputs={name: self._folder / name for name in stage.needs},
+                metrics_of=lambda name: _metrics_for(stage, needed, name),
+                seed=seed,
+                progress=console.progress(stage.name),
+                say=console.say,
+                warn=console.warn,
             )
+            with self._leader.calling(stage, context, needed):
+                metrics = stage.run(context)
             record = {
                 "stage": stage.name,
                 "status": "done",
@@ -281,11 +330,6 @@ class _Run:
                 discard(other, self._folder)
         work.mkdir(exist_ok=True)
         return work
-
-    def _metrics_for(self, stage: Stage, name: str) -> dict[str, Any]:
-        if name not in stage.needs:
-            raise KeyError(f"stage {stage.name!r} asks for {name!r}, which is not in its needs")
-        return self.done[name]["metrics"]
 
     def metrics(self) -> dict[str, Any]:
         records = {name: self.done[name] for name in self._hashes if name in self.done}

@@ -85,6 +85,17 @@ def make_adapter(config: AdapterConfig, steps: int) -> PeftConfig | None:
     return None
 
 
+@torch.no_grad()
+def lift_zero_rows(model: nn.Module) -> None:
+    """Make weight rows that are all zero tiny: DoRA divides by their length, and 0 / 0 spreads.
+
+    A locally made model has such rows, which its induction circuit leaves unused.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight[layer.weight.norm(dim=1) == 0, 0] = 1e-6
+
+
 def orthogonality(model: nn.Module) -> Tensor | float:
     """AdaLoRA's penalty: mean of ||A A' - I|| and ||B' B - I|| over its layers, weighted.
 

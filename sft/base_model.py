@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from huggingface_hub.errors import HFValidationError
+from pydantic import model_validator
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoConfig,
@@ -22,6 +24,7 @@ from transformers import (
 
 from envs.errors import UserError
 from envs.settings import Settings
+from sft.chat import ChatUse, encode_turns, settle_chat
 from sft.induction import ROPE_THETA, lay_induction
 from sft.quiet import quiet_libraries
 
@@ -46,9 +49,18 @@ class BaseModelConfig(Settings):
     model: str = "local"
     """`local` makes a small model from the corpus; else a folder or a hub id of a causal LM."""
     size: Literal["nano", "small"] = "nano"
-    """Size of the locally made model: `nano` has about 1.2 million parameters, `small` 6."""
+    """Size of the locally made model: `nano` has about 1.2 million parameters, `small` 5."""
     vocab_size: int = 2048
     """Number of tokens of the locally made tokenizer, at least 259 (the bytes and three marks)."""
+    chat: ChatUse = "auto"
+    """Whether prompts are put into the model's chat template: `auto` where its tokenizer has one,
+    `always` (without one it is an error) or `never`."""
+
+    @model_validator(mode="after")
+    def _chat(self) -> BaseModelConfig:
+        if self.model == "local" and self.chat == "always":
+            raise ValueError("chat is 'always', but a locally made model has no chat template")
+        return self
 
 
 def make_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -134,11 +146,17 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def load_model(path_or_id: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_model(
+    path_or_id: str | Path, chat: ChatUse = "auto"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal LM and its tokenizer from a folder, or from the hub by id.
 
     A folder is read without any network. Weights must be safetensors and remote code is never
-    run. Raises UserError when there is no such model, or its tokenizer has no end-of-text token.
+    run. The tokenizer comes back without its chat template when ``chat`` does not want it.
+
+    Raises UserError when there is no such model, when weights are missing or do not fit, when the
+    tokenizer has no end-of-text token or more tokens than the model, or when its chat template
+    does not do what ``chat`` asks.
     """
     name = str(path_or_id)
     local = _is_folder_name(name)
@@ -154,29 +172,63 @@ def load_model(path_or_id: str | Path) -> tuple[PreTrainedModel, PreTrainedToken
         with quiet_libraries():
             settings = AutoConfig.from_pretrained(source, **common)
             tokenizer = AutoTokenizer.from_pretrained(source, **common)
-            model = AutoModelForCausalLM.from_pretrained(
-                source, config=settings, dtype=torch.float32, use_safetensors=True, **common
+            model, read = AutoModelForCausalLM.from_pretrained(
+                source,
+                config=settings,
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+                # Told of below, in one line.
+                ignore_mismatched_sizes=True,
+                **common,
             )
-    except (OSError, ValueError, KeyError, HFValidationError) as error:
+    except (OSError, ValueError, KeyError, HFValidationError, SafetensorError) as error:
         where = "cannot be read" if local else "cannot be fetched from the hub"
         raise UserError(
             f"base model: {name} {where} ({_first_line(error)}): it must be a causal language "
             "model with a tokenizer and safetensors weights."
         ) from error
+    _check_weights(name, read)
+    _check_tokenizer(name, tokenizer, model)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    settle_chat(tokenizer, chat, name)
+    return model, tokenizer
+
+
+def _check_weights(name: str, read: dict[str, Any]) -> None:
+    # Transformers would start what it does not find at random, and only log it.
+    missing = sorted(read["missing_keys"])
+    unfit = sorted(entry[0] for entry in read["mismatched_keys"])
+    if missing or unfit:
+        what, first = ("has no", missing[0]) if missing else ("has another size of", unfit[0])
+        raise UserError(
+            f"base model: the safetensors of {name} {what} {first} "
+            f"({len(missing) + len(unfit)} such weights): config.json and weights must be of one "
+            "model."
+        )
+
+
+def _check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"base model: the tokenizer of {name} has no end-of-text token, so no text would "
             "ever end: set eos_token in its tokenizer_config.json."
         )
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "left"
-    return model, tokenizer
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise UserError(
+            f"base model: the tokenizer of {name} has {len(tokenizer)} tokens, but the model "
+            f"embeds {known}: both must be of one model."
+        )
 
 
 def context_length(model: Any) -> int | None:
     """Return how many tokens the model can read, or None when it states no limit."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    # Virtual tokens in front of a text take their places.
+    return None if limit is None else limit - getattr(model, "virtual_tokens", 0)
 
 
 def check_context(model: Any, tokens: int) -> None:
@@ -190,8 +242,14 @@ def check_context(model: Any, tokens: int) -> None:
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> list[list[int]]:
-    """Return the token ids of each prompt, as training and generation both see them."""
-    return tokenizer(text=prompts)["input_ids"]
+    """Return the token ids of each prompt, as training and generation both see them.
+
+    A prompt is a user's turn where the tokenizer has a chat template, else plain text. What looks
+    like a special token inside a prompt is encoded as the text that it is.
+    """
+    if tokenizer.chat_template is not None:
+        return encode_turns(tokenizer, prompts)
+    return tokenizer(text=prompts, split_special_tokens=True)["input_ids"]
 
 
 def encode_completions(
@@ -199,12 +257,14 @@ def encode_completions(
 ) -> list[list[int]]:
     """Return the token ids of each completion, ending in the end-of-text token.
 
-    A completion is encoded on its own, so that no token spans the border with its prompt, and
-    after one space, so that its first word is the same token as inside a prompt.
+    A completion is encoded on its own, so that no token spans the border with its prompt. After a
+    plain prompt it begins with one space, so that its first word is the same token as inside a
+    prompt; in a chat it begins the line after its header.
     """
-    texts = [f" {completion.strip()}" for completion in completions]
-    encoded = tokenizer(text=texts, add_special_tokens=False)["input_ids"]
-    return [[*ids, tokenizer.eos_token_id] for ids in encoded]
+    space = " " if tokenizer.chat_template is None else ""
+    texts = [f"{space}{completion.strip()}" for completion in completions]
+    encoded = tokenizer(text=texts, add_special_tokens=False, split_special_tokens=True)
+    return [[*ids, tokenizer.eos_token_id] for ids in encoded["input_ids"]]
 
 
 def decode_completions(tokenizer: PreTrainedTokenizerBase, rows: list[list[int]]) -> list[str]:

@@ -25,6 +25,8 @@ def quiet_libraries() -> Iterator[None]:
             # reads AdaLoRA's rank pattern as if it were LoRA's.
             warnings.filterwarnings("ignore", ".*have invalid shape")
             warnings.filterwarnings("ignore", ".*rank_pattern keys did not match", RuntimeWarning)
+            # GPT-2 keeps its matrices transposed; PEFT 0.21 notices, does right, and says so.
+            warnings.filterwarnings("ignore", ".*fan_in_fan_out is set to False")
             yield
     finally:
         hf_logging.set_verbosity(verbosity)

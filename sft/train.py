@@ -1,35 +1,39 @@
-"""Supervised fine-tuning with TRL: a base model in full, then a LoRA adapter on it."""
+"""Supervised fine-tuning with TRL: a base model in full, then an adapter on it."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
 from peft import AdaLoraConfig, PeftConfig
-from pydantic import Field
 from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerBase
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from envs.errors import UserError
 from envs.files import atomic_folder, write_json
 from envs.progress import Progress, silent
-from envs.settings import Settings
-from sft.adapters import AdapterConfig, ShareOutRanks, make_adapter, orthogonality
-from sft.base_model import (
-    BaseModelConfig,
-    check_context,
-    encode_completions,
-    encode_prompts,
-    load_model,
-    make_local_model,
+from sft.adapters import ShareOutRanks, lift_zero_rows, make_adapter
+from sft.base_model import check_context, context_length, load_model, make_local_model
+from sft.checks import (
+    Warn,
+    check_batch,
+    check_lengths,
+    check_settings,
+    pairs_at_once,
+    tokens_needed,
+    unheard,
 )
+from sft.completions import CompletionTrainer, Pair, encode_pairs, length_grouped
 from sft.quiet import quiet_libraries
+from sft.ranks import from_main, main_process, on_main, processes, wait_for_all
+from sft.train_config import SftConfig
 from sft.trainer_tools import (
     ReportProgress,
     claim_work,
@@ -39,48 +43,19 @@ from sft.trainer_tools import (
     tensorboard,
 )
 
-#: Label that the loss ignores (PyTorch's convention).
-IGNORED = -100
 #: Held-out pairs measured at each evaluation: enough for a steady mean, cheap enough to repeat.
 HELD_MEASURED = 256
 
 
-class Pair(NamedTuple):
-    """A prompt and the text that should follow it."""
+@dataclass(frozen=True)
+class Fitted:
+    """A trained writer in memory, and how its training went."""
 
-    prompt: str
-    completion: str
-
-
-class SftConfig(Settings):
-    """Supervised training of the reasoner."""
-
-    base: BaseModelConfig = BaseModelConfig()
-    """The language model to start from."""
-    base_steps: int = Field(640, ge=0)
-    """Updates that train a locally made model in full; a model by path or hub id takes none."""
-    base_lr: float = Field(3e-3, gt=0)
-    """Peak learning rate of the full training."""
-    adapter_steps: int = Field(80, ge=1)
-    """Updates that train the adapter."""
-    adapter_lr: float = Field(1e-3, gt=0)
-    """Peak learning rate of the adapter."""
-    batch_size: int = Field(64, ge=1)
-    """Pairs in one update."""
-    max_length: int = Field(192, ge=8)
-    """Longest prompt with its completion, in tokens; a longer pair is left out and counted."""
-    accumulate: int = Field(1, ge=1)
-    """Parts that an update's pairs are read in, where they do not fit the memory at once."""
-    gradient_checkpointing: bool = False
-    """Save memory by computing activations twice; about a third slower."""
-    report_to: tuple[str, ...] = ()
-    """Further trackers beside TensorBoard, as transformers names them: wandb, mlflow, trackio."""
-    adapter: AdapterConfig = AdapterConfig()
-    """What the second training changes."""
-    patience: int = Field(3, ge=1)
-    """Evaluations without a better held-out loss after which a training stops."""
-    evaluations: int = Field(6, ge=1)
-    """Times that the held-out loss is measured during each training."""
+    model: Any
+    """The base with its adapter on it; of `full` training a plain model."""
+    tokenizer: PreTrainedTokenizerBase
+    metrics: dict[str, Any]
+    curve: dict[str, list[dict[str, float]]]
 
 
 def train_sft(
@@ -92,145 +67,112 @@ def train_sft(
     seed: int,
     progress: Progress = silent,
     adapter_pairs: Sequence[Pair] | None = None,
+    warn: Warn = unheard,
 ) -> dict[str, Any]:
     """Train a writer and save ``out/base``, ``out/adapter`` and ``out/curve.json``.
+
+    As :func:`fit_sft`, whose metrics it returns; the main process writes.
+
+    Raises:
+        UserError: as :func:`fit_sft`; nothing was written then.
+    """
+    fitted = fit_sft(
+        train_pairs, held_pairs, config, work, seed, progress, adapter_pairs, warn
+    )  # fmt: skip
+    if main_process():
+        with atomic_folder(out) as folder, quiet_libraries():
+            save_reasoner(fitted.model, fitted.tokenizer, folder)
+            write_json(folder / "curve.json", fitted.curve)
+    wait_for_all()
+    return fitted.metrics
+
+
+def fit_sft(
+    train_pairs: Sequence[Pair],
+    held_pairs: Sequence[Pair],
+    config: SftConfig,
+    work: Path,
+    seed: int,
+    progress: Progress = silent,
+    adapter_pairs: Sequence[Pair] | None = None,
+    warn: Warn = unheard,
+) -> Fitted:
+    """Train a writer.
 
     A locally made base is trained in full on ``train_pairs`` and then adapted on
     ``adapter_pairs`` (all of ``train_pairs`` when not given); a base by path or hub id is only
     adapted. Each training keeps the weights with the best loss on ``held_pairs``. ``work`` holds
     checkpoints and TensorBoard logs: after a kill the same call goes on from there.
 
-    Returns ``base`` and ``adapter``, each with ``steps``, ``parameters`` (those that were trained),
-    ``held_loss_before``, ``held_loss`` (nats per completion token) and ``seconds``, and
-    ``pairs_too_long``.
+    Every process of a launch makes the same call with the same arguments; together they make the
+    updates that one process would make. Doubts about the settings and the data are told through
+    ``warn``.
+
+    The metrics are ``base`` and ``adapter``, each with ``steps``, ``parameters`` (those that were
+    trained), ``held_loss_before``, ``held_loss`` (nats per completion token) and ``seconds``, and
+    ``pairs_too_long``, the number of training pairs left out.
+
+    Raises:
+        UserError: there are no pairs, too few for a batch or none that fits, or the model or a
+            setting cannot be used. Nothing has begun then.
     """
-    for name, pairs in (("training", train_pairs), ("held-out", held_pairs)):
+    warn = warn if main_process() else unheard
+    adapter_pairs = train_pairs if adapter_pairs is None else adapter_pairs
+    wanted = {"training": train_pairs, "held-out": held_pairs, "adapter": adapter_pairs}
+    for name, pairs in wanted.items():
         if not pairs:
             raise UserError(f"sft: there are no {name} pairs; at least one is needed.")
-    adapter_pairs = train_pairs if adapter_pairs is None else adapter_pairs
-    claim_work(
-        work,
-        {
-            "config": config.model_dump(),
-            "seed": seed,
-            "pairs": [list(train_pairs), list(held_pairs), list(adapter_pairs)],
-        },
-    )
+    check_settings(config, warn)
     local = config.base.model == "local"
     if local:
         texts = [f"{pair.prompt} {pair.completion}" for pair in train_pairs]
         model, tokenizer = make_local_model(texts, config.base, seed)
     else:
-        model, tokenizer = load_model(config.base.model)
-    check_context(model, config.max_length)
+        model, tokenizer = load_model(config.base.model, config.base.chat)
+    check_context(model, tokens_needed(config))
 
-    held = encode_pairs(tokenizer, held_pairs[:HELD_MEASURED], config.max_length)
-    total = (config.base_steps if local else 0) + config.adapter_steps
-    metrics: dict[str, Any] = {"base": None}
+    def fitting(name: str, pairs: Sequence[Pair]) -> Dataset:
+        encoded = encode_pairs(tokenizer, pairs)
+        limit = config.max_length
+        check_lengths(name, encoded["length"], limit, context_length(model), warn)
+        return encoded.select(np.flatnonzero(np.array(encoded["length"]) <= limit))
+
+    training, same = fitting("training", train_pairs), adapter_pairs is train_pairs
+    data = {"base": training, "adapter": training if same else fitting("adapter", adapter_pairs)}
+    held = fitting("held-out", held_pairs[:HELD_MEASURED])
+    phases = ("base", "adapter") if local and config.base_steps else ("adapter",)
+    for phase in phases:
+        check_batch(config, phase, len(data[phase]))
+    inputs = {
+        "config": config.model_dump(),
+        "seed": seed,
+        "processes": processes(),
+        "pairs": [list(pairs) for pairs in wanted.values()],
+    }
+    on_main(lambda: claim_work(work, inputs))
+
+    steps = {"base": config.base_steps, "adapter": config.adapter_steps}
+    metrics: dict[str, Any] = {"base": None, "pairs_too_long": len(train_pairs) - len(training)}
     curve: dict[str, list[dict[str, float]]] = {}
-    common = {"tokenizer": tokenizer, "held": held, "config": config, "seed": seed}
-    common |= {"progress": progress, "total": total, "work": work}
-    encoded = encode_pairs(tokenizer, train_pairs, config.max_length)
-    metrics["pairs_too_long"] = len(train_pairs) - len(encoded)
     with quiet_libraries():
-        if local and config.base_steps:
-            model, metrics["base"], curve["base"] = _train_phase("base", model, encoded, **common)
-        if adapter_pairs is not train_pairs:
-            encoded = encode_pairs(tokenizer, adapter_pairs, config.max_length)
-        model, metrics["adapter"], curve["adapter"] = _train_phase(
-            "adapter",
-            model,
-            encoded,
-            peft_config=make_adapter(config.adapter, config.adapter_steps),
-            **common,
-        )
-        with atomic_folder(out) as folder:
-            save_reasoner(model, tokenizer, folder)
-            write_json(folder / "curve.json", curve)
-    return metrics
-
-
-def encode_pairs(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], max_length: int
-) -> Dataset:
-    """Return token ids and labels of each pair; the labels of prompt tokens are IGNORED.
-
-    Pairs longer than ``max_length`` tokens are left out: a cut reason never ends.
-    """
-    prompts = encode_prompts(tokenizer, [pair.prompt for pair in pairs])
-    completions = encode_completions(tokenizer, [pair.completion for pair in pairs])
-    fits = [(p, c) for p, c in zip(prompts, completions, strict=True) if len(p + c) <= max_length]
-    if not fits:
-        longest = min(len(p + c) for p, c in zip(prompts, completions, strict=True))
-        raise UserError(
-            f"sft: no pair fits max_length {max_length}, the shortest has {longest} tokens: "
-            "raise max_length or shorten the prompts."
-        )
-    return Dataset.from_dict(
-        {
-            "input_ids": [p + c for p, c in fits],
-            "labels": [[IGNORED] * len(p) + c for p, c in fits],
-            "length": [len(p) + len(c) for p, c in fits],
-        }
-    )
-
-
-class CompletionTrainer(SFTTrainer):
-    """SFTTrainer whose head and softmax run on completion tokens only.
-
-    TRL's fused head scores every position where Triton is missing; on a CPU the prompt's share
-    of it is about half the time of a step of the small model.
-    """
-
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor:
-        """Return the mean negative log-likelihood of the labelled tokens, in nats."""
-        labels = inputs["labels"][:, 1:]
-        # The head of a causal LM keeps the positions it is told to: here, from the first label on.
-        first = int((labels != IGNORED).any(dim=0).nonzero()[0])
-        logits = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            logits_to_keep=inputs["input_ids"].size(1) - first,
-            use_cache=False,
-        ).logits[:, :-1]
-        targets = labels[:, first:]
-        kept = targets != IGNORED
-        reduction = "mean" if num_items_in_batch is None else "sum"
-        loss = torch.nn.functional.cross_entropy(
-            logits[kept].float(), targets[kept], reduction=reduction
-        )
-        if num_items_in_batch is not None:
-            loss = loss / num_items_in_batch
-        # Only training pays it: held-out losses of all kinds of adapters stay comparable.
-        parts = self.args.gradient_accumulation_steps
-        return loss + orthogonality(model) / parts if model.training else loss
-
-
-def length_grouped(
-    lengths: Sequence[int], batch_size: int, batches: int, rng: np.random.Generator
-) -> list[int]:
-    """Return ``batch_size * batches`` row numbers, in batches of like lengths in random order.
-
-    Every row is used once before any is used again. The whole order is drawn at once, so that a
-    resumed training meets the very batches that it would have met.
-    """
-    order: list[int] = []
-    while len(order) < batch_size * batches:
-        rows = rng.permutation(len(lengths))
-        # Sorting within a window keeps batches varied from one pass to the next.
-        windows = [rows[i : i + 50 * batch_size] for i in range(0, len(rows), 50 * batch_size)]
-        rows = np.concatenate([w[np.argsort(np.take(lengths, w), kind="stable")] for w in windows])
-        chunks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-        # A short last chunk would shift the batches after it: it goes last.
-        whole = [chunks[i] for i in rng.permutation(len(rows) // batch_size)]
-        order += [int(row) for chunk in [*whole, *chunks[len(whole) :]] for row in chunk]
-    return order[: batch_size * batches]
+        for phase in phases:
+            if phase == "adapter" and config.adapter.dora:
+                lift_zero_rows(model)
+            adapter = make_adapter(config.adapter, steps["adapter"])
+            model, metrics[phase], curve[phase] = _train_phase(
+                phase,
+                model,
+                data[phase],
+                tokenizer=tokenizer,
+                held=held,
+                config=config,
+                seed=seed,
+                progress=progress if main_process() else silent,
+                total=sum(steps[name] for name in phases),
+                work=work,
+                peft_config=adapter if phase == "adapter" else None,
+            )
+    return Fitted(model, tokenizer, from_main(metrics), curve)
 
 
 def _arguments(name: str, config: SftConfig, work: Path, seed: int) -> SFTConfig:
@@ -247,9 +189,10 @@ def _arguments(name: str, config: SftConfig, work: Path, seed: int) -> SFTConfig
             "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
         },
         max_steps=steps,
-        per_device_train_batch_size=config.batch_size // config.accumulate,
+        per_device_train_batch_size=pairs_at_once(config),
         gradient_accumulation_steps=config.accumulate,
-        per_device_eval_batch_size=config.batch_size,
+        # Without gradients there is room for a whole update's share.
+        per_device_eval_batch_size=pairs_at_once(config) * config.accumulate,
         learning_rate=config.base_lr if name == "base" else config.adapter_lr,
         lr_scheduler_type="cosine",
         warmup_steps=steps // 20,
@@ -287,8 +230,9 @@ def _train_phase(
     arguments = _arguments(name, config, work, seed)
     names = {"loss": "loss", "eval_loss": "held_loss"}
     before = 0 if name == "base" else total - config.adapter_steps
-    size = config.batch_size // config.accumulate * config.accumulate
-    order = length_grouped(pairs["length"], size, arguments.max_steps, np.random.default_rng(seed))
+    order = length_grouped(
+        pairs["length"], config.batch_size, arguments.max_steps, np.random.default_rng(seed)
+    )
     trainer = CompletionTrainer(
         model=model,
         args=arguments,
@@ -304,20 +248,26 @@ def _train_phase(
         ],
     )
     with tensorboard(trainer, work / "tb" / name):
-        held_before = trainer.evaluate()["eval_loss"]
-        checkpoint = last_checkpoint(work / name)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        # One process decides: to another a checkpoint that it writes would look whole.
+        checkpoint = on_main(
+            lambda: str(found) if (found := last_checkpoint(work / name)) else None
+        )
+        # A checkpoint's log has the loss before training. It is not measured by `evaluate`, which
+        # would leave the model without the wrapper that joins the gradients of the processes.
+        trainer.args.eval_on_start = checkpoint is None
+        trainer.train(resume_from_checkpoint=checkpoint)
     curve = [
         {ours: float(line[key]) for key, ours in {"step": "step", **names}.items() if key in line}
         for line in trainer.state.log_history
         if "loss" in line or "eval_loss" in line
     ]
-    trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    held_losses = [line["held_loss"] for line in curve if "held_loss" in line]
     metrics = {
         "steps": trainer.state.global_step,
-        "parameters": trained,
-        "held_loss_before": held_before,
-        "held_loss": float(np.min([line["held_loss"] for line in curve if "held_loss" in line])),
+        "parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        "held_loss_before": held_losses[0],
+        # That of the weights which are kept: the best ones, or the last where none are stored.
+        "held_loss": min(held_losses[1:]) if arguments.load_best_model_at_end else held_losses[-1],
         "seconds": time.monotonic() - started,
     }
-    return trainer.model, metrics, curve
+    return trainer.model, metrics, [line for line in curve if line["step"] > 0]

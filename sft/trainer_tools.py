@@ -24,6 +24,7 @@ from transformers.integrations import TensorBoardCallback
 
 from envs.files import read_json, write_json
 from envs.progress import Progress
+from sft.ranks import main_process
 
 # TRL pings the hub when a trainer is built; nothing here may need or use a network.
 huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
@@ -39,6 +40,8 @@ def quiet_arguments(work: Path, seed: int) -> dict[str, Any]:
         "bf16": False,
         "activation_checkpointing": False,
         "disable_tqdm": True,
+        # The processes beside the main one would be louder than it.
+        "log_level_replica": "error",
         # Our own TensorBoard callback knows its folder; TRL's would choose one by clock and host.
         "report_to": "none",
         "logging_steps": 1,
@@ -103,10 +106,13 @@ def last_checkpoint(work: Path) -> Path | None:
 
 @contextlib.contextmanager
 def tensorboard(trainer: Trainer, folder: Path) -> Iterator[None]:
-    """Log ``trainer`` to TensorBoard under ``folder``, and print nothing."""
+    """Log ``trainer`` to TensorBoard under ``folder``, and print nothing; the main process logs."""
     from torch.utils.tensorboard import SummaryWriter
 
     trainer.remove_callback(PrinterCallback)
+    if not main_process():
+        yield
+        return
     writer = SummaryWriter(log_dir=str(folder))
     trainer.add_callback(TensorBoardCallback(tb_writer=writer))
     try:

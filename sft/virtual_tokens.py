@@ -24,6 +24,7 @@ class WithVirtualTokens(nn.Module):
         self.model = model
         self._layers = layers
         self.config, self.generation_config = model.config, model.generation_config
+        self.virtual_tokens: int = layers[0][0].shape[2]
 
     @property
     def device(self) -> torch.device:
@@ -43,7 +44,7 @@ class WithVirtualTokens(nn.Module):
         **others: Any,
     ) -> Any:
         """Run the model; arguments are counted without the virtual tokens."""
-        rows, virtual = len(input_ids), self._layers[0][0].shape[2]
+        rows, virtual = len(input_ids), self.virtual_tokens
         cache = DynamicCache(config=self.config) if past_key_values is None else past_key_values
         if cache.get_seq_length() == 0:
             self._fill(cache, rows)

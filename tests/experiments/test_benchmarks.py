@@ -8,7 +8,7 @@ import pytest
 
 from envs.assemble import synthetic_visitors
 from envs.synthetic import SyntheticConfig
-from experiments.benchmarks import SUBJECTS, metrics, ope, rewards, run_subject, simulator
+from experiments.benchmarks import SUBJECTS, adapters, metrics, ope, rewards, run_subject, simulator
 from experiments.benchmarks.timing import rate
 from tests.shop_at_hand import bare_world
 
@@ -55,6 +55,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewards, "synthetic_visitors", visitors)
     monkeypatch.setattr(metrics, "synthetic_visitors", visitors)
     monkeypatch.setattr(metrics, "_TEXTS", 200)
+    for name, size in {"_ITEMS": 60, "_PAIRS": 60, "_BASE_STEPS": 2, "_STEPS": 2}.items():
+        monkeypatch.setattr(adapters, name, size)
+    two = {name: adapters.KINDS[name] for name in ("lora", "prefix")}
+    monkeypatch.setattr(adapters, "KINDS", two)
 
 
 @pytest.mark.usefixtures("small")
@@ -66,6 +70,6 @@ def test_subject_runs(subject: str) -> None:
     for row in rows:
         assert set(row) == ROW
         assert 0 < row["min"] <= row["value"] <= row["max"]
-        assert row["unit"] in ("bytes", "MiB", "1", "s") or row["unit"].endswith("/s")
+        assert row["unit"] in ("bytes", "MiB", "1", "s", "nats") or row["unit"].endswith("/s")
     if subject == "ope":
         assert {row["config"] for row in rows} == {"2,000 rows, 100 resamples by session"}

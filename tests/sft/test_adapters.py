@@ -138,6 +138,24 @@ def test_flags_of_lora_reach_peft(flag: str) -> None:
     assert getattr(config, f"use_{flag}") is True
 
 
+@pytest.mark.parametrize("flag", ["dora", "rslora"])
+def test_flags_of_lora_train_on_a_local_model_and_come_back(flag: str, tmp_path: Path) -> None:
+    # A local model has weight rows of zeros, by whose length DoRA would divide.
+    adapter = AdapterConfig.model_validate({"r": 4, flag: True})
+    changes = {"adapter": adapter, "adapter_lr": 1e-3, "base_steps": 4}
+    config = settings("lora").model_copy(update=changes)
+    metrics = train_sft(pairs(32, 0), pairs(8, 1), config, tmp_path / "o", tmp_path / "w", 0)
+    assert metrics["adapter"]["held_loss"] < metrics["adapter"]["held_loss_before"]
+    merged, tokenizer = load_reasoner(tmp_path / "o")
+    base, _ = load_model(tmp_path / "o" / "base")
+    ids = torch.tensor(tokenizer(text=["watch | likes: price ->"])["input_ids"])
+    with torch.no_grad(), quiet_libraries():
+        beside = PeftModel.from_pretrained(base, str(tmp_path / "o" / "adapter")).eval()
+        torch.testing.assert_close(
+            merged(ids).logits, beside(input_ids=ids).logits, atol=1e-4, rtol=1e-4
+        )
+
+
 def test_accumulated_parts_make_the_same_update(tmp_path: Path, base: Path) -> None:
     texts = [Pair("watch | likes: battery ->", "lasts days") for _ in range(16)]
     weights = []

@@ -96,6 +96,39 @@ def test_a_tokenizer_without_an_end_names_the_mend(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
+def test_weights_of_another_model_are_named(tmp_path: Path) -> None:
+    model, tokenizer = make_local_model(TEXTS, CONFIG, seed=0)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    # Transformers would make up the fifth layer and say so only in its log.
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"num_hidden_layers": 5}))
+    with pytest.raises(UserError, match=r"has no model\.layers\.4\..* \(\d+ such weights\)"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"intermediate_size": 77}))
+    with pytest.raises(UserError, match=r"has another size of model\.layers\.0\.mlp"):
+        load_model(tmp_path)
+
+
+def test_a_file_that_is_no_safetensors_is_one_line(tmp_path: Path) -> None:
+    model, tokenizer = make_local_model(TEXTS, CONFIG, seed=0)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"not weights at all")
+    with pytest.raises(UserError, match="cannot be read") as error:
+        load_model(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_tokenizer_larger_than_its_model_is_named(tmp_path: Path) -> None:
+    model, tokenizer = make_local_model(TEXTS, CONFIG, seed=0)
+    tokenizer.add_tokens(["battery", "screen"])
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"has \d+ tokens, but the model embeds \d+"):
+        load_model(tmp_path)
+
+
 def test_a_hub_id_that_cannot_be_fetched_is_one_line() -> None:
     # In a process of its own, because the hub library reads this variable when it is imported.
     code = (

@@ -8,22 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
 from trl import SFTTrainer
 
-from envs.errors import UserError
 from sft.adapters import AdapterConfig
 from sft.base_model import BaseModelConfig, load_model, make_local_model
+from sft.completions import IGNORED, CompletionTrainer, Pair, encode_pairs, length_grouped
 from sft.quiet import quiet_libraries
-from sft.train import (
-    IGNORED,
-    CompletionTrainer,
-    Pair,
-    SftConfig,
-    _arguments,
-    encode_pairs,
-    length_grouped,
-)
+from sft.train import SftConfig, _arguments
 from sft.train import train_sft as train
 
 CONFIG = SftConfig(
@@ -44,7 +35,7 @@ def pairs(count: int, seed: int) -> list[Pair]:
 
 def test_labels_are_the_completion_and_its_end() -> None:
     _, tokenizer = make_local_model(["some words to read"], CONFIG.base, seed=0)
-    data = encode_pairs(tokenizer, [Pair("some words ->", "to read")], max_length=64)
+    data = encode_pairs(tokenizer, [Pair("some words ->", "to read")])
     labels = [token for token in data[0]["labels"] if token != IGNORED]
     assert tokenizer.decode(labels) == " to read<eos>"
     prompt = data[0]["input_ids"][: len(data[0]["labels"]) - len(labels)]
@@ -55,7 +46,7 @@ def test_the_loss_is_trls_and_only_of_completions(tmp_path: Path) -> None:
     model, tokenizer = make_local_model([p.prompt for p in pairs(20, 0)], CONFIG.base, seed=0)
     # Prompts of several lengths, so that padding and the first labelled column matter.
     mixed = [Pair(p.prompt[index % 7 :], p.completion) for index, p in enumerate(pairs(8, 1))]
-    data = encode_pairs(tokenizer, mixed, max_length=64)
+    data = encode_pairs(tokenizer, mixed)
 
     def loss(trainer_type: type[SFTTrainer]) -> float:
         with quiet_libraries():
@@ -162,16 +153,3 @@ def test_full_training_writes_one_model_without_an_adapter(tmp_path: Path) -> No
     metrics = train(pairs(50, 0), pairs(20, 1), config, tmp_path / "out", tmp_path / "work", 0)
     assert metrics["adapter"]["held_loss"] < metrics["adapter"]["held_loss_before"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["base", "curve.json"]
-
-
-def test_long_pairs_are_left_out_and_counted(tmp_path: Path) -> None:
-    _, tokenizer = make_local_model(["watch"], CONFIG.base, seed=0)
-    data: Dataset = encode_pairs(tokenizer, [Pair("a", "b"), Pair("a" * 90, "b")], max_length=20)
-    assert len(data) == 1
-    with pytest.raises(UserError, match="no pair fits max_length 8, the shortest has"):
-        encode_pairs(tokenizer, [Pair("a" * 90, "b")], max_length=8)
-
-
-def test_no_pairs_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there are no held-out pairs"):
-        train(pairs(2, 0), [], CONFIG, tmp_path / "out", tmp_path / "work", 0)

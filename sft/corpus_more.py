@@ -17,7 +17,7 @@ from sft.review_aspects import AspectFinder
 from sft.review_pairs import review_pairs, summary_pairs
 from sft.reviews import Review, aspect_words, catalogue_reviews, find_points, read_reviews
 from sft.tasks import ItemBrief
-from sft.tasks.listing import DescriptionTask, ListingInput, TagsTask
+from sft.tasks.listing import DescriptionTask, TagsTask, listings
 from sft.tasks.reason import shuffled
 
 I64 = NDArray[np.int64]
@@ -49,6 +49,8 @@ def more_pairs(
         parts.append(_reviews(catalogue, held_items, config, rng))
     if config.own is not None:
         parts.append(own_corpus(config.own, config.held_out, rng))
+    held_ids = frozenset(catalogue.items["item_id"].iloc[held_items])
+    parts = [_without_items(part, held_ids) for part in parts]
     dropped: dict[str, int] = {}
     for part in parts:
         for reason, count in part.dropped.items():
@@ -57,7 +59,21 @@ def more_pairs(
         [pair for part in parts for pair in part.train],
         [pair for part in parts for pair in part.held],
         dropped,
+        next((part.finder for part in parts if part.finder is not None), None),
     )
+
+
+def _without_items(part: TaskCorpus, held_ids: frozenset[str]) -> TaskCorpus:
+    """Return a corpus that tells training nothing about items whose reasons are held out.
+
+    A file of the user's own is split by itself; its items may be those of the catalogue.
+    """
+    train = [pair for pair in part.train if held_ids.isdisjoint(pair.items)]
+    lost = len(part.train) - len(train)
+    if not lost:
+        return part
+    dropped = {**part.dropped, "item held out in the catalogue": lost}
+    return replace(part, train=train, dropped=dropped)
 
 
 def held_count(config: CorpusConfig, count: int) -> int:
@@ -73,9 +89,8 @@ def _listings(
     rng: np.random.Generator,
 ) -> TaskCorpus:
     """Return tags and descriptions of items; held-out ones are measured only."""
-    kinds, brands = catalogue.items["class"].tolist(), catalogue.items["brand"].tolist()
     texts = [DescriptionTask().target(text) for text in catalogue.items["description"]]
-    known = [ListingInput(*row) for row in zip(briefs, kinds, brands)]
+    known = listings(catalogue, briefs)
     told = {
         "tags": [TagsTask().target(listing) if listing.brief.facts else "" for listing in known],
         "description": [text if brief.facts else "" for text, brief in zip(texts, briefs)],
@@ -85,7 +100,8 @@ def _listings(
 
     def pair(task: TagsTask | DescriptionTask, item: int) -> TaskPair:
         shown = known[item]
-        if config.shuffle_facts:
+        # The order of facts says which are strongest: tags are those.
+        if config.shuffle_facts and task.name != "tags":
             shown = replace(shown, brief=shuffled(shown.brief, (), rng))
         return TaskPair(task.name, task.prompt(shown), told[task.name][item], (ids[item],))
 
@@ -116,14 +132,17 @@ def _reviews(
     catalogue: Catalogue, held_items: I64, config: CorpusConfig, rng: np.random.Generator
 ) -> TaskCorpus:
     """Return review and summary pairs of the user's reviews, or else of the catalogue's."""
-    train, held, lost, source, locale = _split_reviews(catalogue, held_items, config, rng)
+    source, locale = _source(catalogue, config)
+    train, held, finder, lost = _split_reviews(catalogue, held_items, config, rng)
     counts = [round(share * config.pairs) for share in (config.review, config.review_summary)]
-    pairs = []
+    pairs: list[list[TaskPair]] = []
     for side, reviews in enumerate((train, held)):
         asked = [held_count(config, count) if side and count else count for count in counts]
         pairs.append(
-            review_pairs(reviews, locale, asked[0], rng)
-            + summary_pairs(reviews, locale, asked[1], config.quotes, rng)
+            [
+                *review_pairs(reviews, locale, asked[0], rng),
+                *summary_pairs(reviews, locale, asked[1], config.quotes, rng),
+            ]
         )
     if not pairs[0] or not pairs[1]:
         raise UserError(
@@ -133,16 +152,23 @@ def _reviews(
     known, alike = without_known_prompts(*pairs)
     check_split(known, pairs[1], source)
     dropped = {"review of a held-out item or shopper": lost, "prompt held out": alike}
-    return TaskCorpus(known, pairs[1], {reason: n for reason, n in dropped.items() if n})
+    return TaskCorpus(known, pairs[1], {r: n for r, n in dropped.items() if n}, finder)
+
+
+def _source(catalogue: Catalogue, config: CorpusConfig) -> tuple[str, str]:
+    """Return what messages call the source of the reviews, and their language."""
+    if config.reviews is None:
+        return f"catalogue {catalogue.name}, table reviews", catalogue.locale
+    return str(config.reviews.path), config.reviews.locale
 
 
 def _split_reviews(
     catalogue: Catalogue, held_items: I64, config: CorpusConfig, rng: np.random.Generator
-) -> tuple[list[Review], list[Review], int, str, str]:
-    """Return training and held-out reviews, how many were dropped, the source and its language."""
+) -> tuple[list[Review], list[Review], AspectFinder, int]:
+    """Return training and held-out reviews, what finds their aspects, and how many were dropped."""
     own = config.reviews
+    source, locale = _source(catalogue, config)
     reviews = read_reviews(own) if own else catalogue_reviews(catalogue)
-    source = str(own.path) if own else f"catalogue {catalogue.name}, table reviews"
     ids = catalogue.items["item_id"].to_numpy()
     held_ids = None if own else frozenset(ids[held_items].tolist())
     split = split_rows(
@@ -157,6 +183,9 @@ def _split_reviews(
     train, held = ([reviews[row] for row in rows] for rows in (split.train, split.held))
     if own and not own.labels:
         # What is looked for in held-out reviews is learned from the others.
-        finder = AspectFinder(aspect_words(own, train), own.locale)
+        finder = AspectFinder(aspect_words(own, train), locale)
         train, held = find_points(train, finder), find_points(held, finder)
-    return train, held, len(split.dropped), source, own.locale if own else catalogue.locale
+    else:
+        named = {point.aspect: () for review in reviews for point in review.points}
+        finder = AspectFinder(named, locale)
+    return train, held, finder, len(split.dropped)

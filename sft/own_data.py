@@ -12,6 +12,7 @@ from pydantic import Field
 from envs.errors import UserError
 from envs.settings import Settings
 from sft.corpus_split import TaskPair, check_split, split_rows, without_known_prompts
+from sft.review_aspects import AspectFinder
 from sft.table_file import read_rows, require_columns, texts_of
 from sft.tasks.text import clean, length, line, shorten
 
@@ -48,6 +49,8 @@ class TaskCorpus:
     held: list[TaskPair] = field(default_factory=list)
     #: Rows that were left out, by reason.
     dropped: dict[str, int] = field(default_factory=dict)
+    #: Finds in a text the aspects that the pairs' reviews are about; None without reviews.
+    finder: AspectFinder | None = None
 
 
 class OwnTask:

@@ -97,6 +97,11 @@ class AspectFinder:
                     found.setdefault(Point(aspect, value > 0))
         return tuple(found)
 
+    def named(self, text: str) -> frozenset[str]:
+        """Return the aspects that a text names, judged or not."""
+        clauses = _clauses(normalise(text), self.locale, self._words)
+        return frozenset(aspect for clause in clauses for aspect, _ in self._mentions(clause))
+
     def _mentions(self, clause: Sequence[str]) -> list[tuple[str, int]]:
         parts = [stem(part) for part in clause] if self.locale == "en" else list(clause)
         taken: set[int] = set()
@@ -108,6 +113,13 @@ class AspectFinder:
                     taken.update(span)
                     found.append((aspect, start))
         return sorted(found, key=lambda mention: mention[1])
+
+
+def tone(text: str, locale: str) -> int:
+    """Return the words of praise in a text minus those of blame, turned ones the other way."""
+    words = sentiment(locale)
+    clauses = _clauses(normalise(text), locale, words)
+    return sum(value for c in clauses for _, value in _judgements(c, locale, words))
 
 
 def _stems(text: str) -> list[str]:

@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from sft.corpus_split import TaskPair
+from sft.review_summary import sum_up
 from sft.reviews import Review
 from sft.tasks.review import ReviewInput, ReviewTask, ReviewTold
-from sft.tasks.summary import ReviewSummaryTask, SummaryInput, Tally, tally
-from sft.tasks.text import sentences
+from sft.tasks.summary import ReviewSummaryTask
 
 #: Reviews that one summary is made of, inclusive.
-BAG = (3, 12)
+BAG = (3, 24)
 #: An item with this many reviews can have a summary of its own; others are summed up by class.
 ENOUGH = 5
 
 
+@dataclass(frozen=True)
+class ReviewPair(TaskPair):
+    """A pair that knows the reviews it was made of, so that a text can be checked against them."""
+
+    #: The reviews, with their points: one, or those that are summed up.
+    reviews: tuple[Review, ...] = ()
+    locale: str = "en"
+
+
 def review_pairs(
     reviews: Sequence[Review], locale: str, count: int, rng: np.random.Generator
-) -> list[TaskPair]:
+) -> list[ReviewPair]:
     """Return at most ``count`` pairs of reviews that name a point, each review once."""
     task = ReviewTask()
     usable = [review for review in reviews if review.points]
     chosen = rng.permutation(len(usable))[:count]
     return [
-        TaskPair(
+        ReviewPair(
             task.name,
             task.prompt(ReviewInput(review.title, review.rating, review.points, locale)),
             task.target(ReviewTold(review.text, locale)),
             _named(review.item),
             _named(review.shopper),
+            (review,),
+            locale,
         )
         for review in (usable[int(row)] for row in chosen)
     ]
@@ -39,8 +51,11 @@ def review_pairs(
 
 def summary_pairs(
     reviews: Sequence[Review], locale: str, count: int, quotes: int, rng: np.random.Generator
-) -> list[TaskPair]:
-    """Return ``count`` pairs, each about a random set of reviews of one item or one class."""
+) -> list[ReviewPair]:
+    """Return at most ``count`` pairs, each about a random set of reviews of one item or one class.
+
+    A set of reviews that name no aspect is left out: there is nothing to sum up.
+    """
     task, groups = ReviewSummaryTask(), summary_groups(reviews)
     if not groups:
         return []
@@ -50,13 +65,15 @@ def summary_pairs(
         size = min(len(members), int(rng.integers(BAG[0], BAG[1] + 1)))
         bag = [members[int(m)] for m in rng.permutation(len(members))[:size]]
         given = sum_up(title, bag, locale, quotes)
-        pairs.append(
-            TaskPair(
-                task.name, task.prompt(given), task.target(given),
-                tuple(sorted({review.item for review in bag if review.item})),
-                tuple(sorted({review.shopper for review in bag if review.shopper})),
-            )
-        )  # fmt: skip
+        if given.tallies:
+            pairs.append(
+                ReviewPair(
+                    task.name, task.prompt(given), task.target(given),
+                    tuple(sorted({review.item for review in bag if review.item})),
+                    tuple(sorted({review.shopper for review in bag if review.shopper})),
+                    tuple(bag), locale,
+                )
+            )  # fmt: skip
     return pairs
 
 
@@ -78,29 +95,6 @@ def summary_groups(reviews: Sequence[Review]) -> list[tuple[str, list[Review]]]:
     return of_items + [
         (kind, members) for kind, members in by_kind.items() if len(members) >= BAG[0]
     ]
-
-
-def sum_up(title: str, reviews: Sequence[Review], locale: str, quotes: int = 0) -> SummaryInput:
-    """Count what reviews say; ``quotes`` sentences about the most named aspects go with it."""
-    tallies = tally([review.points for review in reviews])
-    return SummaryInput(title, len(reviews), tallies, _quotes(tallies, reviews, quotes), locale)
-
-
-def _quotes(tallies: Sequence[Tally], reviews: Sequence[Review], count: int) -> tuple[str, ...]:
-    """Return the shortest sentence about each of the ``count`` most named aspects."""
-    found = []
-    for counted in tallies[:count]:
-        about = [
-            sentence
-            for review in reviews
-            for point in review.points
-            if point.aspect == counted.aspect
-            for sentence in sentences(review.text)
-            if (point.phrase or point.aspect).lower() in sentence.lower()
-        ]
-        if about:
-            found.append(min(about, key=lambda sentence: (len(sentence), sentence)))
-    return tuple(dict.fromkeys(found))
 
 
 def _named(name: str) -> tuple[str, ...]:

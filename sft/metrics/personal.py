@@ -59,6 +59,20 @@ def profile_match(
     }
 
 
+def liked_stated(stated: Bools, held: Bools, likes: Bools) -> F64:
+    """Does each text truly state an aspect that its reader likes? 1 or 0, (n,) float64.
+
+    NaN where the item has no fact of the reader's liking: no text could be right there. Asked of
+    texts that were written for another reader, it is the strict control of a profile match: what a
+    writer says of the item to anybody is then taken off.
+
+    Args:
+        stated, held, likes: as in `profile_match`.
+    """
+    found = (stated & likes).any(axis=1).astype(np.float64)
+    return np.where((held & likes).any(axis=1), found, np.nan)
+
+
 def shopper_swap(
     stated: Bools, held: Bools, likes: Bools, pairs: I64, items: I64
 ) -> dict[str, Figure]:
@@ -82,19 +96,30 @@ def shopper_swap(
         differ at all); nothing where no pair counts.
     """
     right = likes & held
-    pairs = pairs[(right[pairs[:, 0]] != right[pairs[:, 1]]).any(axis=1)]
-    if not len(pairs):
-        return {}
     one, two = pairs.T
-    # Summed by text, so that equal claims cancel to the last bit.
-    first = _fit(stated[one], right[one]) - _fit(stated[one], right[two])
-    second = _fit(stated[two], right[two]) - _fit(stated[two], right[one])
-    earned = (first + second) / 2
+    earned = swap_gains(stated[one], stated[two], right[one], right[two])
+    counts = np.isfinite(earned)
+    if not counts.any():
+        return {}
+    one, two, earned = one[counts], two[counts], earned[counts]
     changed = (stated[one] != stated[two]).any(axis=1).astype(np.float64)
     return {
         "shopper_swap": clustered_mean(earned, items[one]),
         "shopper_swap_changed": clustered_mean(changed, items[one]),
     }
+
+
+def swap_gains(stated_one: Bools, stated_two: Bools, one: Bools, two: Bools) -> F64:
+    """Return what each pair of texts about one item earns in the `shopper_swap`, (P,) float64.
+
+    Args:
+        stated_one, stated_two: true claims of the two texts, (P, A) bool.
+        one, two: the right claims for their two readers, (P, A) bool; NaN where they are the same.
+    """
+    # Summed by text, so that equal claims cancel to the last bit.
+    first = _fit(stated_one, one) - _fit(stated_one, two)
+    second = _fit(stated_two, two) - _fit(stated_two, one)
+    return np.where((one != two).any(axis=1), (first + second) / 2, np.nan)
 
 
 def _fit(stated: Bools, right: Bools) -> F64:
@@ -121,12 +146,18 @@ def item_swap(
     """
     if not len(pairs):
         return {}
+    earned = item_gains(texts, items, pairs, support)
+    return {"item_swap": clustered_mean(earned, clusters[pairs[:, 0]])}
+
+
+def item_gains(texts: Sequence[str], items: I64, pairs: I64, support: Support) -> F64:
+    """Return what each pair of texts earns in the `item_swap`, (P,) float64; arguments as there."""
     earned = []
     for i, j in pairs.tolist():
         (one, two), (first, second) = (texts[i], texts[j]), (int(items[i]), int(items[j]))
         gain = support(first, one) - support(second, one)
         earned.append((gain + (support(second, two) - support(first, two))) / 2)
-    return {"item_swap": clustered_mean(np.array(earned), clusters[pairs[:, 0]])}
+    return np.array(earned, dtype=np.float64)
 
 
 def pairs_within(groups: I64, differ: I64, rng: np.random.Generator) -> I64:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from envs.catalogue import Catalogue
 from sft.tasks.briefs import ItemBrief
 from sft.tasks.text import clean, line, shorten
 
@@ -11,6 +13,9 @@ from sft.tasks.text import clean, line, shorten
 TAGGED = 3
 #: Words of a reference description; a longer one is cut after a sentence.
 DESCRIPTION_WORDS = 60
+
+#: What parts the tags of a line.
+JOINT = {"en": ", ", "zh": "、"}
 
 _TAGS = {"en": "tags", "zh": "标签"}
 _DESCRIPTION = {"en": "description", "zh": "描述"}
@@ -26,6 +31,12 @@ class ListingInput:
     #: Class of the item ("headphones").
     kind: str
     brand: str
+
+
+def listings(catalogue: Catalogue, briefs: Sequence[ItemBrief]) -> list[ListingInput]:
+    """Return how the shop lists every item, in item order; ``briefs`` are those of its items."""
+    kinds, brands = catalogue.items["class"].tolist(), catalogue.items["brand"].tolist()
+    return [ListingInput(*row) for row in zip(briefs, kinds, brands)]
 
 
 def _fields(given: ListingInput) -> list[str]:
@@ -50,8 +61,7 @@ class TagsTask:
         """Return the tags, each once, parted by commas."""
         strongest = [phrase for _, phrase in told.brief.facts[:TAGGED]]
         tags = [clean(told.kind), clean(told.brand), *strongest]
-        joint = "、" if told.brief.locale == "zh" else ", "
-        return joint.join(dict.fromkeys(tag for tag in tags if tag))
+        return JOINT[told.brief.locale].join(dict.fromkeys(tag for tag in tags if tag))
 
 
 class DescriptionTask:

@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from envs.errors import UserError
+from sft.corpus import CorpusConfig, build_corpus
 from sft.corpus_split import check_split
 from sft.own_data import OwnDataConfig, TaskCorpus, own_corpus
 from sft.tasks.text import length
 from tests.data_at_hand import shared_data
+from tests.shop_at_hand import small_shop
 
 ROWS = [
     {"name": f"Lamp {n}", "about": f"It glows {n} hours.", "copy": f"Glow for {n}.", "who": n % 4}
@@ -80,6 +82,41 @@ def test_a_held_out_file_that_leaks_is_an_error(tmp_path: Path) -> None:
     leaky = written(tmp_path, ROWS[29:], "leaky.jsonl")
     with pytest.raises(UserError, match=r"own\.jsonl and .*leaky\.jsonl: item 'name: Lamp 29"):
         corpus(path, held=leaky)
+
+
+@pytest.mark.parametrize(
+    ("changed", "columns", "message"),
+    [
+        # Another item by the same shopper; the same words about what is said to be another item.
+        ({"sku": "new", "name": "Lamp 99"}, {"shopper": "who"}, "shopper '1' is in both"),
+        ({"sku": "new", "who": 9}, {"shopper": "who"}, "prompt 'name: Lamp 5"),
+        ({"name": "Lamp 99", "who": 9}, {}, "item 'sku 5' is in both"),
+    ],
+)
+def test_every_kind_of_leak_is_an_error(
+    tmp_path: Path, changed: dict[str, Any], columns: dict[str, str], message: str
+) -> None:
+    rows = [{**row, "sku": f"sku {n}"} for n, row in enumerate(ROWS[:30])]
+    path = written(tmp_path, rows)
+    held = written(tmp_path, [{**rows[5], **changed}], "held.jsonl")
+    with pytest.raises(UserError, match=message) as caught:
+        corpus(path, held=held, item="sku", **columns)
+    assert "\n" not in str(caught.value)
+
+
+def test_own_rows_about_items_held_out_in_the_catalogue_do_not_train(tmp_path: Path) -> None:
+    shop = small_shop().visitors
+    ids = shop.catalogue.items["item_id"].tolist()
+    rows = [{"sku": item, "name": f"Item {item}", "copy": f"It is {item}."} for item in ids]
+    own = OwnDataConfig(path=written(tmp_path, rows), prompt=("name",), target="copy", item="sku")
+    config = CorpusConfig(pairs=20, made_up=0, own=own)
+    made = build_corpus(shop.catalogue, shop.profiles, config, np.random.default_rng(0))
+    held = {ids[item] for item in made.held_items}
+    about = {item for pair in made.more.train for item in pair.items}
+    assert about
+    assert not about & held
+    lost = made.more.dropped["item held out in the catalogue"]
+    assert len(made.more.train) + len(made.more.held) + lost == len(ids)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sft.corpus_config import ReviewsConfig
-from sft.review_pairs import sum_up
+from sft.review_summary import sum_up
 from sft.reviews import read_reviews
 from sft.tasks.review import Point
 from sft.tasks.summary import (
@@ -43,13 +43,14 @@ def test_tallies_by_hand() -> None:
 
 def test_prompt_and_target_by_hand() -> None:
     assert TASK.prompt(GIVEN) == (
-        "Watch | reviews: 4 | battery: 3 praise, 1 criticise | noise: 0 praise, 1 criticise | "
-        "size: 0 praise, 1 criticise | summary ->"
+        "Watch | reviews: 4 | praise: ① battery 3 | criticism: ⑪ battery 1, ⑫ noise 1, "
+        "⑬ size 1 | summary ->"
     )
     assert TASK.target(GIVEN) == (
         "Pros: battery (3 of 4). Cons: battery (1 of 4), noise (1 of 4), size (1 of 4)."
     )
     chinese = SummaryInput("手表", 4, (Tally("续航", 3, 0),), locale="zh")
+    assert TASK.prompt(chinese) == "手表 | 评价: 4条 | 好评: ①续航3 | 差评: 无人提及 | 总结 ->"
     assert TASK.target(chinese) == "优点：续航（4条中的3条）。缺点：无人提及。"
 
 

@@ -18,7 +18,7 @@ from envs.files import atomic_path
 from envs.reasons import ReasonTable, no_reasons
 from envs.shoppers import Profiles
 from policies.reasoner.fallback import permitted_reason
-from rewards.claims import ClaimChecker, claim_matrix
+from rewards.claims import ClaimChecker, TextClaims, claim_matrix
 from rewards.guards import veto
 from sft.tasks import item_briefs, reason_prompt, segment_likes
 
@@ -86,29 +86,39 @@ def write_book(
         texts = write(prompts_for(catalogue, profiles, rows, segments))
 
     def may_show(item: int) -> Callable[[str], bool]:
-        return lambda text: veto(text, checker.check(item, text)) is None
+        return lambda text: _judged(checker, item, text)[0] is None
 
     vetoes: Counter[str] = Counter()
-    shown, sources = [], []
+    shown, sources, checked = [], [], []
     for item, segment, text in zip(rows, segments, texts):
-        why = "no model" if text is None else veto(text, checker.check(int(item), text))
+        why, found = _judged(checker, int(item), text)
         if why is not None:
             vetoes[why] += 1
             text = permitted_reason(briefs[item], likes[segment], rng, may_show(int(item)))
+            found = checker.check(int(item), text)
         shown.append(str(text).strip())
         sources.append("model" if why is None else "fallback")
-    book = _make_book(catalogue, profiles.n_segments, checker, rows, segments, shown, sources)
+        checked.append(found)
+    book = _make_book(catalogue, profiles.n_segments, checked, rows, segments, shown, sources)
     counts = {"texts": len(shown), "fallbacks": sum(vetoes.values()), "vetoes": dict(vetoes)}
     return book, counts
 
 
+def _judged(checker: ClaimChecker, item: int, text: str | None) -> tuple[str | None, TextClaims]:
+    """Return why a text must not be shown, None if it may, and what it claims."""
+    if text is None:
+        return "no model", TextClaims((), 0)
+    found = checker.check(item, text)
+    return veto(text, found), found
+
+
 def _make_book(
-    catalogue: Catalogue, n_segments: int, checker: ClaimChecker, items: I64, segments: I64,
-    texts: list[str], sources: list[str],
+    catalogue: Catalogue, n_segments: int, checked: Sequence[TextClaims], items: I64,
+    segments: I64, texts: list[str], sources: list[str],
 ) -> ReasonBook:  # fmt: skip
-    checked = [checker.check(int(item), text) for item, text in zip(items, texts)]
-    claims, unsupported, words = claim_matrix(checked, checker.n_aspects)
-    arrays = no_reasons(catalogue.n_items, n_segments, checker.n_aspects)
+    aspects = len(catalogue.aspects)
+    claims, unsupported, words = claim_matrix(checked, aspects)
+    arrays = no_reasons(catalogue.n_items, n_segments, aspects)
     arrays.claims[items, segments] = claims
     arrays.unsupported[items, segments] = unsupported
     arrays.words[items, segments] = words
@@ -166,7 +176,9 @@ def load_book(
     if not all(isinstance(text, str) for text in table["text"]):
         raise UserError(f"{path}: every text must be a string, but one is not; write the book anew")
     items = np.array([catalogue.item_position[i] for i in table["item_id"]], dtype=np.int64)
+    texts = table["text"].tolist()
+    checked = [checker.check(int(item), text) for item, text in zip(items, texts)]
     return _make_book(
-        catalogue, n_segments, checker, items, np.array(table["segment"], dtype=np.int64),
-        table["text"].tolist(), table["source"].tolist(),
+        catalogue, n_segments, checked, items, np.array(table["segment"], dtype=np.int64),
+        texts, table["source"].tolist(),
     )  # fmt: skip

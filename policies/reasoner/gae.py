@@ -6,8 +6,13 @@ Arrays are ``(B, T) float32``: B completions of at most T tokens, right-padded. 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+#: Keeps the division defined where all values are equal.
+_TINY = 1e-8
 
 
 def gae(
@@ -36,11 +41,17 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     return (x * mask).sum() / mask.sum().clamp(min=1)
 
 
-def whiten(x: Tensor, mask: Tensor, epsilon: float = 1e-8) -> Tensor:
-    """Return ``x`` with mean 0 and variance 1 over the masked tokens, and 0 on padding."""
-    mean = masked_mean(x, mask)
-    variance = masked_mean((x - mean) ** 2, mask)
-    return (x - mean) * torch.rsqrt(variance + epsilon) * mask
+def whiten(x: Tensor, mask: Tensor, over: Callable[[Tensor], Tensor] = lambda sums: sums) -> Tensor:
+    """Return ``x`` with mean 0 and variance 1 over the masked tokens, and 0 on padding.
+
+    ``over`` adds up ``(2,)`` over the processes that share a batch, so that all of them subtract
+    and divide by the same numbers.
+    """
+    mask = mask.to(x.dtype)
+    total, count = over(torch.stack([(x * mask).sum(), mask.sum()]))
+    centred = (x - total / count.clamp(min=1)) * mask
+    squares, count = over(torch.stack([(centred**2).sum(), mask.sum()]))
+    return centred * torch.rsqrt(squares / count.clamp(min=1) + _TINY)
 
 
 def clipped_value_loss(
@@ -55,23 +66,6 @@ def clipped_value_loss(
     held = old_values + (values - old_values).clamp(-clip, clip)
     worse = torch.maximum((values - targets) ** 2, (held - targets) ** 2)
     return 0.5 * masked_mean(worse, mask)
-
-
-def kl_k1(logps: Tensor, reference: Tensor) -> Tensor:
-    """Return log pi - log ref per sampled token: unbiased for KL(pi || ref), can be negative.
-
-    Schulman 2020, "Approximating KL Divergence".
-    """
-    return logps - reference
-
-
-def kl_k3(logps: Tensor, reference: Tensor) -> Tensor:
-    """Return ratio - 1 - log ratio, ratio = ref / pi: unbiased for KL(pi || ref), never negative.
-
-    Schulman 2020, "Approximating KL Divergence".
-    """
-    log_ratio = reference - logps
-    return torch.exp(log_ratio) - 1 - log_ratio
 
 
 def leave_one_out(rewards: Tensor, group: int) -> Tensor:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from envs.errors import UserError
 from envs.progress import Progress, silent
+from policies.reasoner.sampling import Sampling, choose, draw_uniforms
 from sft.base_model import check_context, decode_completions, encode_prompts, load_model
 from sft.quiet import quiet_libraries
 from sft.virtual_tokens import unwrap_virtual_tokens
@@ -22,8 +22,10 @@ from sft.virtual_tokens import unwrap_virtual_tokens
 Writer = Any
 
 
-def load_reasoner(folder: Path) -> tuple[Writer, PreTrainedTokenizerBase]:
-    """Load ``folder/base`` with ``folder/adapter`` merged into it, ready to write.
+def load_reasoner(
+    folder: Path, device: torch.device | str = "cpu"
+) -> tuple[Writer, PreTrainedTokenizerBase]:
+    """Load ``folder/base`` with ``folder/adapter`` merged into it, ready to write on ``device``.
 
     Virtual tokens cannot be merged: they are put in front of all that the model reads.
 
@@ -34,6 +36,8 @@ def load_reasoner(folder: Path) -> tuple[Writer, PreTrainedTokenizerBase]:
             f"reasoner: {folder} has no folder 'base': give a folder that sft or ppo wrote."
         )
     model, tokenizer = load_model(folder / "base")
+    # Before the virtual tokens, whose keys and values are computed where the model is.
+    model.to(device)
     adapter = folder / "adapter"
     if adapter.is_dir():
         if not (adapter / "adapter_model.safetensors").is_file():
@@ -52,6 +56,7 @@ def generate(
     *,
     max_new_tokens: int = 32,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     greedy: bool = False,
     batch_size: int = 256,
     seed: int = 0,
@@ -59,47 +64,92 @@ def generate(
 ) -> list[str]:
     """Return one completion for each prompt, in the order of the prompts.
 
-    ``greedy`` takes the likeliest token, else tokens are sampled at ``temperature``. Row i draws
-    its randomness from ``(seed, i)`` alone, so neither the batch size nor the other prompts
-    change what it writes (up to ties within float32 rounding).
+    ``greedy`` takes the likeliest token, else tokens are sampled at ``temperature`` from the
+    nucleus of ``top_p``. Row i draws its randomness from ``(seed, i)`` alone, so neither the batch
+    size nor the other prompts change what it writes (up to ties within float32 rounding).
     """
+    sampling = Sampling(max_new_tokens, temperature, top_p, greedy, seed)
+    written = generate_many(
+        model, tokenizer, prompts, sampling, batch_size=batch_size, progress=progress
+    )
+    return [texts[0] for texts in written]
+
+
+def generate_many(
+    model: Writer,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    sampling: Sampling,
+    *,
+    copies: int = 1,
+    rows: Sequence[int] | None = None,
+    batch_size: int = 256,
+    progress: Progress = silent,
+) -> list[list[str]]:
+    """Return ``copies`` completions of each of P prompts, (P, copies), each prompt read once.
+
+    Args:
+        model: writes.
+        tokenizer: its tokenizer.
+        prompts: P prompts.
+        sampling: how tokens are chosen.
+        copies: completions of each prompt. Copy j of a row draws from ``(seed, row, j)`` alone, so
+            the first k of n copies are the copies of k, and copy 0 is what `generate` writes.
+        rows: the number that each prompt draws by, its place by default. Parts of a longer list
+            that are written apart, each under its places there, come out as the whole would.
+        batch_size: completions written at once.
+        progress: counts prompts.
+
+    Raises:
+        UserError: for a sampling that means nothing, or a prompt that does not fit the model.
+    """
+    sampling.check(copies)
     if not prompts:
         return []
-    if not greedy and temperature <= 0:
-        raise UserError(f"generate: temperature must be above 0, it is {temperature}.")
-    encoded = encode_prompts(tokenizer, list(prompts))
-    check_context(model, max(map(len, encoded)) + max_new_tokens)
-    draws = None if greedy else _draws(len(prompts), max_new_tokens, seed)
+    encoded = check_prompts(model, tokenizer, prompts, sampling.max_new_tokens)
+    numbers = range(len(encoded)) if rows is None else rows
     # Neighbours in length share a batch, so that little of it is padding.
     order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
-    written: list[list[int]] = [[] for _ in encoded]
+    written: list[list[str]] = [[] for _ in encoded]
+    at_once = max(1, batch_size // copies)
     was_training = model.training
     model.eval()
     try:
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            ids, attended = left_pad([encoded[row] for row in rows], tokenizer.pad_token_id)
+        for start in range(0, len(order), at_once):
+            places = order[start : start + at_once]
+            ids, attended = left_pad([encoded[p] for p in places], tokenizer.pad_token_id)
+            draws = (
+                None
+                if sampling.greedy
+                else draw_uniforms([numbers[p] for p in places], copies, sampling)
+            )
             batch = write(
                 model,
                 ids.to(model.device),
                 attended.to(model.device),
                 end_tokens(model, tokenizer),
-                max_new_tokens,
-                temperature,
-                None if draws is None else draws[rows].to(model.device),
+                sampling.max_new_tokens,
+                sampling.temperature,
+                None if draws is None else draws.to(model.device),
+                copies,
+                sampling.top_p,
             )
-            for row, tokens in zip(rows, batch, strict=True):
-                written[row] = tokens
-            progress(min(start + batch_size, len(order)), len(order), {})
+            texts = decode_completions(tokenizer, batch)
+            for turn, place in enumerate(places):
+                written[place] = texts[turn * copies : (turn + 1) * copies]
+            progress(min(start + at_once, len(order)), len(order), {})
     finally:
         model.train(was_training)
-    return decode_completions(tokenizer, written)
+    return written
 
 
-def _draws(rows: int, steps: int, seed: int) -> Tensor:
-    """Return uniforms ``(rows, steps) float64``; row i comes from the Philox stream (seed, i)."""
-    streams = (np.random.Generator(np.random.Philox(key=[seed, row])) for row in range(rows))
-    return torch.from_numpy(np.stack([stream.random(steps) for stream in streams]))
+def check_prompts(
+    model: Writer, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_new_tokens: int
+) -> list[list[int]]:
+    """Return the tokens of each prompt; UserError if one and its completion do not fit."""
+    encoded = encode_prompts(tokenizer, list(prompts))
+    check_context(model, max(map(len, encoded)) + max_new_tokens)
+    return encoded
 
 
 def left_pad(rows: list[list[int]], pad: int) -> tuple[Tensor, Tensor]:
@@ -117,19 +167,6 @@ def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> Tensor:
     return torch.tensor(sorted({tokenizer.eos_token_id, *own}), device=model.device)
 
 
-def choose(logits: Tensor, temperature: float, draw: Tensor | None) -> Tensor:
-    """Return the next token of each row, ``(B,) int64``, from logits ``(B, V)``.
-
-    A uniform ``draw (B,)`` picks the token by inverting the cumulative distribution; without one
-    the likeliest token is taken.
-    """
-    if draw is None:
-        return logits.argmax(dim=-1)
-    cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
-    # Scaled by the total, which rounding leaves a little off 1.
-    return torch.searchsorted(cumulative, draw[:, None] * cumulative[:, -1:], right=True).squeeze(1)
-
-
 @torch.no_grad()
 def write(
     model: nn.Module,
@@ -140,6 +177,7 @@ def write(
     temperature: float,
     draws: Tensor | None,
     copies: int = 1,
+    top_p: float = 1.0,
 ) -> list[list[int]]:
     """Return the tokens written after each left-padded prompt ``(B, P)``, its end included.
 
@@ -156,7 +194,8 @@ def write(
     live = torch.arange(len(logits), device=ids.device)  # which row each one of the batch is
     ended = torch.zeros(len(logits), dtype=torch.bool, device=ids.device)
     for step in range(steps):
-        chosen = choose(logits, temperature, None if draws is None else draws[live, step])
+        draw = None if draws is None else draws[live, step]
+        chosen = choose(logits, temperature, draw, top_p)
         for row, token, over in zip(live.tolist(), chosen.tolist(), ended.tolist(), strict=True):
             if not over:
                 written[row].append(token)

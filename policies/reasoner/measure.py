@@ -36,8 +36,9 @@ def sequence_log_probs(
                 for r in rows
             ]
         )
+        ids = ids.to(next(model.parameters()).device)
         log_probs = (model(input_ids=ids).logits.float() / temperature).log_softmax(dim=-1)[:, :-1]
-        chosen = log_probs.gather(2, ids[:, 1:, None]).squeeze(2).numpy()
+        chosen = log_probs.gather(2, ids[:, 1:, None]).squeeze(2).cpu().numpy()
         for place, r in enumerate(rows):
             first = len(heads[r]) - 1
             out[r] = chosen[place, first : first + len(tails[r])].sum()

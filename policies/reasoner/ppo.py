@@ -2,99 +2,106 @@
 
 TRL 1.16 has no PPO trainer of its own any more (huggingface/trl#7020), but its GRPO trainer
 accepts advantages per token, ``(B, T)``, from a subclass. TRL keeps generation, the clipped
-policy loss, PEFT, logging and checkpoints; this file adds what makes it PPO
+policy loss, the entropy bonus, PEFT, logging and checkpoints; this file adds what makes it PPO
 (Schulman et al. 2017, arXiv:1707.06347).
 
 One cycle of the trainer: generate completions, score them with the policy and the reference,
-shape rewards, then ``num_iterations`` epochs of ``steps_per_generation`` minibatch updates.
+shape rewards, let the critic judge and learn, then ``num_iterations`` epochs of minibatch
+updates of the policy. B and T are this process's completions and their longest length.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import DynamicCache
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from policies.reasoner.gae import (
-    clipped_value_loss,
-    gae,
-    kl_k1,
-    kl_k3,
-    leave_one_out,
-    masked_mean,
-    token_rewards,
-    whiten,
-)
-from policies.reasoner.generate import count, left_pad, read, write
+from envs.files import read_json, write_json
+from policies.reasoner.critic import CriticLearner
+from policies.reasoner.gae import gae, leave_one_out, token_rewards, whiten
+from policies.reasoner.generate import left_pad, write
+from policies.reasoner.groups import read_groups
+from policies.reasoner.kl import adapted, kl_k1, kl_k3
+from policies.reasoner.prompts import OurPrompts
 
 CRITIC_FILE = "critic.safetensors"
+STATE_FILE = "ppo_state.json"
 
 
 @dataclass
 class PpoArguments(GRPOConfig):
     """TRL's GRPO arguments, set so that its loss is PPO's, and what PPO needs besides."""
 
-    # The KL is paid in the reward, so TRL's own KL term and its reference pass are off.
+    # The reference is read here, once a cycle, so TRL's own pass is off.
     beta: float = 0.0
     loss_type: str = "bnpo"
     scale_rewards: str = "none"
+    kl_in: str = field(default="reward", metadata={"help": "Where KL is paid: reward or loss."})
     kl_coefficient: float = field(default=0.05, metadata={"help": "Price of a nat of KL."})
+    kl_target: float | None = field(default=None, metadata={"help": "Nats per completion."})
     gamma: float = field(default=1.0, metadata={"help": "Discount per token."})
     lam: float = field(default=0.95, metadata={"help": "GAE's lambda."})
-    value_clip: float = field(default=0.2, metadata={"help": "Largest move of a value."})
-    value_coefficient: float = field(default=0.1, metadata={"help": "Weight of the value loss."})
+    critic: str = field(default="head", metadata={"help": "head, separate or none."})
     critic_learning_rate: float = field(default=1e-3, metadata={"help": "Rate of the critic."})
+    critic_epochs: int = field(default=4, metadata={"help": "Passes of the critic in a cycle."})
+    critic_prefixes: bool = field(default=False, metadata={"help": "Critic reads rewards so far."})
+    value_clip: float = field(default=0.2, metadata={"help": "Largest move of a value."})
 
 
-class Critic(nn.Module):
-    """A value head: the policy's hidden state before a token -> the value of that state.
-
-    The states are detached, so the critic can never pull the policy away from writing well.
-    """
-
-    def __init__(self, hidden: int) -> None:
-        """Build the head; its last layer is zero, so that every value starts at 0."""
-        super().__init__()
-        self.inner = nn.Linear(hidden, hidden)
-        self.outer = nn.Linear(hidden, 1)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """Map states ``(B, T, H)`` to values ``(B, T)``."""
-        return self.outer(torch.tanh(self.inner(states.detach().float()))).squeeze(-1)
-
-
-class PpoTrainer(GRPOTrainer):
+class PpoTrainer(OurPrompts, GRPOTrainer):
     """TRL's GRPO trainer with a critic; pass a base model and a ``peft_config``.
 
     The reference policy is the base model without the adapter. Methods with a leading underscore
-    override TRL 1.16's; ``tests/reasoner/test_ppo_trl_surface.py`` pins what they rely on. One
-    process: the critic is called outside the model's own forward pass.
+    override TRL 1.16's; ``tests/reasoner/test_ppo_trl_surface.py`` pins what they rely on.
     """
 
     args: PpoArguments
     _buffered_inputs: list[dict[str, Any]] | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Build TRL's trainer, then hang the critic on the model so it trains with it."""
+        """Build TRL's trainer, and the critic beside it."""
         super().__init__(*args, **kwargs)
-        self.critic = Critic(self.model.config.get_text_config().hidden_size)
-        self.critic.to(self.accelerator.device)
-        # Part of the model for zero_grad, clipping and the optimiser. PEFT saves LoRA keys only.
-        self.model.add_module("critic", self.critic)
-        self._values = torch.empty(0)
+        self.kl_price = self.args.kl_coefficient
+        #: Scores the beginnings of completions for the critic (see `reward.prefix_rewards`).
+        self.prefix_rewards: Callable[[list[list[int]], list[int]], Any] | None = None
+        self.learner = self._make_learner()
+        self._states = torch.empty(0)
+        self._pass = "logprobs"
+        self._price_of_cycle = self.kl_price
+
+    def _make_learner(self) -> CriticLearner | None:
+        if self.args.critic == "none":
+            return None
+        return CriticLearner(
+            self.model.config.get_text_config().hidden_size
+            + (2 if self.args.critic_prefixes else 0),
+            learning_rate=self.args.critic_learning_rate,
+            epochs=self.args.critic_epochs,
+            minibatches=self.args.steps_per_generation,
+            value_clip=self.args.value_clip,
+            seed=self.args.seed,
+            device=self.accelerator.device,
+            average=lambda gradient: self.accelerator.reduce(gradient, "mean"),
+        )
+
+    def _sum(self, sums: Tensor) -> Tensor:
+        """Add up a tensor over the processes of the launch."""
+        return self.accelerator.reduce(sums, "sum")
+
+    def _mean(self, x: Tensor, mask: Tensor) -> float:
+        """Return the mean of ``x`` where ``mask`` is 1, over all processes."""
+        total, number = self._sum(torch.stack([(x * mask).sum(), mask.sum().to(x.dtype)]))
+        return (total / number.clamp(min=1)).item()
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -108,8 +115,10 @@ class PpoTrainer(GRPOTrainer):
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, fields: Any, copies: int, **_: Any
-    ) -> tuple[list[list[int]], None]:
-        """Write the completions, reading each prompt once for its group."""
+    ) -> tuple[list[list[int]], Any]:
+        """Write the completions, reading each prompt once for its group (unless vLLM does)."""
+        if self.use_vllm:
+            return super()._generate_single_turn(prompt_ids, images, fields, copies)
         ids, attended = left_pad(prompt_ids[::copies], self._tokenizer.pad_token_id)
         device = self.accelerator.device
         draws = torch.rand(len(prompt_ids), self.max_completion_length, dtype=torch.float64)
@@ -137,9 +146,19 @@ class PpoTrainer(GRPOTrainer):
             self._buffered_inputs = split_tensor_dict(batch, parts)
         return self._buffered_inputs[self._step % parts]
 
-    def _calculate_rewards(self, *args: Any) -> Tensor:
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, ids: list[list[int]]
+    ) -> Tensor:
         with self._timed("reward"):
-            return super()._calculate_rewards(*args)
+            rewards = super()._calculate_rewards(inputs, prompts, completions, ids)
+        if self.prefix_rewards is not None:
+            with self._timed("prefix"):
+                so_far = self.prefix_rewards(ids, [row["row"] for row in inputs])
+                self._so_far = torch.tensor(so_far, dtype=torch.float32, device=rewards.device)
+            # All processes' rewards came back; these are the ones of this process.
+            local = slice(self.accelerator.process_index * len(ids), None)
+            self._earned = rewards.sum(dim=1)[local][: len(ids)]
+        return rewards
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -153,61 +172,35 @@ class PpoTrainer(GRPOTrainer):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return log-probs and entropies ``(B, T)`` of the last ``logits_to_keep`` tokens.
 
-        TRL's losses call this; the critic's values of the same pass are left in ``_values``.
+        TRL's passes and losses call this. A pass without gradients leaves the states before each
+        token, ``(B, T, H) float32``, in ``_states``, for the critic.
         """
+        learning = torch.is_grad_enabled()
         parts = []
-        for rows in torch.arange(len(input_ids)).split(batch_size or len(input_ids)):
-            logits, states = self._read_groups(
-                model, input_ids[rows], attention_mask[rows], logits_to_keep
-            )
-            targets = input_ids[rows, -logits_to_keep:][:, : logits.size(1)]
-            log_all = (logits.float() / self.temperature).log_softmax(dim=-1)
-            logps = log_all.gather(-1, targets[..., None]).squeeze(-1)
-            with torch.no_grad():  # a figure to report, not a part of the loss
-                entropy = -(log_all.exp() * log_all).sum(-1) if compute_entropy else logps
-            padding = (0, logits_to_keep - logits.size(1))
-            parts.append([pad(x, padding) for x in (logps, entropy, self.critic(states))])
-        logps, entropy, self._values = (torch.cat(part) for part in zip(*parts, strict=True))
+        with contextlib.nullcontext() if learning else self._timed(self._pass):
+            for rows in torch.arange(len(input_ids)).split(batch_size or len(input_ids)):
+                logits, states = read_groups(
+                    model,
+                    input_ids[rows],
+                    attention_mask[rows],
+                    logits_to_keep,
+                    self.num_generations,
+                    DynamicCache(config=self.model.config),
+                    want_states=not learning,
+                )
+                targets = input_ids[rows, -logits_to_keep:][:, : logits.size(1)]
+                log_all = (logits.float() / self.temperature).log_softmax(dim=-1)
+                logps = log_all.gather(-1, targets[..., None]).squeeze(-1)
+                # A figure to report, unless a bonus makes it a part of the loss.
+                with torch.set_grad_enabled(learning and self._entropy_bonus_enabled):
+                    entropy = -(log_all.exp() * log_all).sum(-1) if compute_entropy else logps
+                missing = logits_to_keep - logits.size(1)
+                shaped = [pad(x, (0, missing)) for x in (logps, entropy)]
+                parts.append([*shaped, pad(states, (0, 0, 0, missing))])
+        logps, entropy, states = (torch.cat(part) for part in zip(*parts, strict=True))
+        if not learning:
+            self._states = states
         return logps, entropy if compute_entropy else None, None
-
-    def _read_groups(
-        self, model: nn.Module, ids: Tensor, attended: Tensor, width: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits and states before each completion token, ``(B, T', V)``, ``(B, T', H)``.
-
-        The rows are whole groups, so each prompt is read once and its cache, through which the
-        gradient flows, is shared by the completions: a third of the time of reading all rows.
-        TRL pads to the longest prompt and completion of the cycle; T' <= ``width`` is what these
-        rows need.
-        """
-        group, border = self.num_generations, ids.size(1) - width
-        first = int(attended.any(dim=0).int().argmax())
-        end = border + int(attended[:, border:].sum(dim=1).max().clamp(min=1))
-        positions = count(attended)
-        cache = DynamicCache(config=self.model.config)
-        prompt = (slice(None, None, group), slice(first, border))
-        read_prompt = read(
-            model, ids[prompt], attended[prompt], cache, positions[prompt], keep=1, states=True
-        )
-        logits, states = read_prompt.logits, read_prompt.hidden_states[-1][:, -1:]
-        logits, states = (x.repeat_interleave(group, dim=0) for x in (logits, states))
-        if end - border == 1:
-            return logits, states
-        cache.batch_repeat_interleave(group)
-        rest = (slice(None), slice(border, end - 1))
-        read_rest = read(
-            model,
-            ids[rest],
-            attended[:, first : end - 1],
-            cache,
-            positions[rest],
-            keep=end - 1 - border,
-            states=True,
-        )
-        return (
-            torch.cat([logits, read_rest.logits], dim=1),
-            torch.cat([states, read_rest.hidden_states[-1]], dim=1),
-        )
 
     def _score(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the log-probs ``(B, T)`` of a generated batch under the model as it is."""
@@ -222,63 +215,89 @@ class PpoTrainer(GRPOTrainer):
         )
         return logps
 
+    def _score_reference(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the log-probs ``(B, T)`` under the model without its adapter."""
+        self._pass = "reference"
+        try:
+            with self.model.disable_adapter():
+                return self._score(batch)
+        finally:
+            self._pass = "logprobs"
+
     @torch.no_grad()
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Add values, value targets and per-token advantages ``(B, T)`` to TRL's batch."""
+        """Replace the advantages ``(B,)`` of TRL's batch by those of each token, ``(B, T)``."""
         batch = super()._generate_and_score_completions(inputs)
         if "old_per_token_logps" not in batch:  # TRL leaves them out with a single update
             batch["old_per_token_logps"] = self._score(batch)
-        logps, values = batch["old_per_token_logps"], self._values
-        with self._timed("reference"), self.model.disable_adapter():
-            reference = self._score(batch)
-        mask = batch["completion_mask"]
+        logps, states, mask = batch["old_per_token_logps"], self._states, batch["completion_mask"]
+        reference = self._score_reference(batch)
+        if self.args.critic == "separate":
+            states = self._states
+        if self.prefix_rewards is not None:
+            states = self._with_so_far(states)
+        kl = kl_k1(logps, reference)
+        in_loss = self.args.kl_in == "loss"
         # TRL took the group's mean off already; leaving one out of that is the same number.
         terminal = leave_one_out(batch["advantages"], self.num_generations)
-        rewards = token_rewards(terminal, kl_k1(logps, reference), mask, self.args.kl_coefficient)
-        advantages, targets = gae(rewards, values, mask, self.args.gamma, self.args.lam)
-        batch |= {
-            "advantages": whiten(advantages, mask),
-            "old_values": values,
-            "value_targets": targets,
-        }
+        rewards = token_rewards(terminal, kl, mask, 0.0 if in_loss else self.kl_price)
+        batch["advantages"] = whiten(self._judge(states, rewards, mask), mask, self._sum)
         metrics = self._metrics["train"]
-        metrics["kl"].append(masked_mean(kl_k3(logps, reference), mask).item())
-        metrics["kl_sequence"].append((kl_k1(logps, reference) * mask).sum(1).mean().item())
-        left = masked_mean((targets - values) ** 2, mask) / masked_mean(targets**2, mask)
-        metrics["explained_variance"].append(1 - left.item())
+        if in_loss:
+            batch["ref_per_token_logps"] = reference  # TRL's loss reports its KL itself
+        else:
+            metrics["kl"].append(self._mean(kl_k3(logps, reference), mask))
+        nats = (kl * mask).sum(dim=1)
+        metrics["kl_sequence"].append(self._mean(nats, torch.ones_like(nats)))
+        metrics["kl_coefficient"].append(self.kl_price)
+        self._price_of_cycle = self.kl_price
+        self.kl_price = adapted(self.kl_price, metrics["kl_sequence"][-1], self.args.kl_target)
         return batch
 
-    def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        """Return TRL's clipped policy loss plus the weighted clipped value loss."""
-        loss = super()._compute_loss(model, inputs)
-        value_loss = clipped_value_loss(
-            self._values,
-            inputs["old_values"],
-            inputs["value_targets"],
-            inputs["completion_mask"],
-            self.args.value_clip,
-        )
-        self._metrics["train"]["vf_loss"].append(value_loss.item())
-        return loss + self.args.value_coefficient * value_loss
+    def _with_so_far(self, states: Tensor) -> Tensor:
+        """Add to each state what the text so far would earn, by itself and against the others."""
+        others = (self._earned - leave_one_out(self._earned, self.num_generations))[:, None]
+        extra = torch.stack([self._so_far, self._so_far - others], dim=-1)
+        return torch.cat([states, extra], dim=-1)
 
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Give the critic its own learning rate: a fresh head learns faster than an adapter."""
-        optimizer = super().create_optimizer(model)
-        own = {id(parameter) for parameter in self.critic.parameters()}
-        for group in optimizer.param_groups:
-            group["params"] = [p for p in group["params"] if id(p) not in own]
-        optimizer.add_param_group(
-            {"params": list(self.critic.parameters()), "lr": self.args.critic_learning_rate}
-        )
-        return optimizer
+    def _judge(self, states: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+        """Return advantages ``(B, T)`` of token rewards, and let the critic learn from them.
+
+        Without a critic each token gets the rewards that follow it: REINFORCE, whose baseline is
+        the mean of the other completions (Ahmadian et al. 2024, arXiv:2402.14740).
+        """
+        if self.learner is None:
+            return gae(rewards, torch.zeros_like(rewards), mask, self.args.gamma, lam=1.0)[0]
+        with self._timed("critic"):
+            values = self.learner.values(states)
+            advantages, targets = gae(rewards, values, mask, self.args.gamma, self.args.lam)
+            loss = self.learner.fit(states, values, targets, mask)
+        metrics = self._metrics["train"]
+        metrics["vf_loss"].append(loss)
+        left = self._mean((targets - values) ** 2, mask) / max(self._mean(targets**2, mask), 1e-12)
+        metrics["explained_variance"].append(1 - left)
+        return advantages
+
+    def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """Return TRL's clipped policy loss, with its own k3 term where KL is paid in the loss."""
+        self.beta = self._price_of_cycle if self.args.kl_in == "loss" else 0.0
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self.beta = 0.0  # or TRL would read the reference once more for the next cycle
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """Save the critic beside the optimiser, before the file that marks a whole checkpoint."""
+        """Save critic and KL price too, before the file that marks a whole checkpoint."""
         super()._save_optimizer_and_scheduler(output_dir)
-        save_file(self.critic.state_dict(), Path(output_dir) / CRITIC_FILE)
+        if self.args.should_save:
+            write_json(Path(output_dir) / STATE_FILE, {"kl_price": self.kl_price})
+            if self.learner is not None:
+                self.learner.save(Path(output_dir) / CRITIC_FILE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Load the critic too, when a killed run goes on."""
+        """Load the critic and the KL price too, when a killed run goes on."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
-            self.critic.load_state_dict(load_file(Path(checkpoint) / CRITIC_FILE))
+            self.kl_price = read_json(Path(checkpoint) / STATE_FILE)["kl_price"]
+            if self.learner is not None:
+                self.learner.load(Path(checkpoint) / CRITIC_FILE)

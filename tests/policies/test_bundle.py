@@ -175,10 +175,13 @@ def test_exported_ranker_equals_the_live_one(made: Made, bundle: Bundle) -> None
         np.testing.assert_allclose(onnx.logits(observation), live, rtol=1e-5, atol=1e-5)
         shopper = bundle.profiles.shopper_ids[row]
         ranked, same = bundle.recommend(shopper, k=30), onnx.recommend(shopper, k=30)
-        assert [i.item_id for i in ranked.items] == [i.item_id for i in same.items]
-        best = np.argsort(-live[0])
-        ids = bundle.catalogue.items["item_id"].to_numpy()[items]
-        assert [i.item_id for i in ranked.items] == ids[best].tolist()
+        ids = bundle.catalogue.items["item_id"].to_numpy()[items].tolist()
+        best = np.sort(live[0])[::-1][:30]
+        for shown in (ranked, same):
+            # Items whose logits are equal within rounding may come in either order.
+            order = [ids.index(item.item_id) for item in shown.items]
+            assert len(set(order)) == len(order) == min(30, len(ids))
+            np.testing.assert_allclose(live[0][order], best, rtol=1e-5, atol=1e-5)
 
 
 def test_shelf_shows_the_book_of_the_shoppers_segment(made: Made, bundle: Bundle) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from envs.errors import UserError
-from policies.reasoner.generate import choose, generate, left_pad, load_reasoner
+from policies.reasoner.generate import generate, left_pad, load_reasoner
+from policies.reasoner.sampling import choose
 from sft.base_model import decode_completions, encode_prompts
 from tests.reasoner.reasoner_toy import prompts
 

@@ -12,6 +12,7 @@ from experiments.config import Config
 from experiments.config_io import validate_config
 from experiments.console import Console
 from experiments.pipeline import STAGES
+from experiments.rounds_names import in_round
 from experiments.run_folder import METRICS, finished, read_run
 from experiments.simulate_field import Field, OpenBook, field_of_config, shop_config
 from experiments.stages import StageContext
@@ -27,17 +28,19 @@ def open_run(run: Path, needs: Sequence[str]) -> StageContext:
         UserError: the folder is no run, or a needed stage is not finished.
     """
     config = validate_config(Config, read_run(run)["config"], str(run))
-    for name in needs:
-        record = run / name / "stage.json"
-        if not record.is_file() or not finished(run / name, read_json(record)["inputs_hash"]):
+    # The last round is what a run has come to.
+    folders = {name: run / in_round(name, config.rounds) for name in needs}
+    for folder in folders.values():
+        record = folder / "stage.json"
+        if not record.is_file() or not finished(folder, read_json(record)["inputs_hash"]):
             raise UserError(
-                f"{run}: stage {name!r} is not finished or damaged; run "
+                f"{run}: stage {folder.name!r} is not finished or damaged; run "
                 f"`shelftalk run CONFIG --out {run}` to the end first"
             )
     console = Console(quiet=True)
     return StageContext(
-        config=config, out=run, work=run, inputs={name: run / name for name in needs},
-        metrics_of=lambda name: read_json(run / name / "stage.json")["metrics"],
+        config=config, out=run, work=run, inputs=folders,
+        metrics_of=lambda name: read_json(folders[name] / "stage.json")["metrics"],
         seed=config.seed, progress=console.progress("again"), say=console.say, warn=console.warn,
     )  # fmt: skip
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from experiments.commands import benchmarks, bundles, data, offline, simulation, texts, training
+from experiments.commands import (
+    benchmarks,
+    bundles,
+    comparison,
+    data,
+    offline,
+    simulation,
+    texts,
+    training,
+)
 from experiments.console import run_cli
 
 cli = typer.Typer(
@@ -18,7 +27,7 @@ cli = typer.Typer(
 )
 
 # Nameless groups add their commands to this one, in the order in which people meet them.
-for room in (training, data, simulation, offline, texts, bundles, benchmarks):
+for room in (training, comparison, data, simulation, offline, texts, bundles, benchmarks):
     cli.add_typer(room.cli)
 
 

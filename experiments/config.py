@@ -14,8 +14,9 @@ from envs.settings import Settings
 from envs.shoppers import ShopperConfig
 from envs.similarity import SCORES, SimilarityConfig
 from envs.synthetic import SyntheticConfig
+from experiments.held_out_config import HeldOutConfig
 from policies.ranker.config import RankerConfig, ScorerConfig
-from policies.reasoner.train import PpoConfig
+from policies.reasoner.config import PpoConfig
 from rewards.mix import RewardConfig
 from sft.corpus import CorpusConfig
 from sft.train import SftConfig
@@ -125,6 +126,9 @@ class Config(Settings):
     """Seed of everything random."""
     preset: Literal["browsing", "mission", "sceptical"] | None = None
     """Named kind of shop (envs/presets.py); what the file itself sets wins over the preset."""
+    rounds: int = Field(1, ge=1)
+    """How often reasoner and ranker are trained in turn: each further round trains the reasoner for
+    the places that the last ranker gives the items, then a ranker beside those reasons."""
     catalogue: CatalogueConfig = SyntheticCatalogue()
     shoppers: ShopperConfig = ShopperConfig()
     similarity: SimilarityConfig = SimilarityConfig()
@@ -134,6 +138,7 @@ class Config(Settings):
     reward: RewardConfig = RewardConfig()
     ppo: PpoConfig = PpoConfig()
     measure: MeasureConfig = MeasureConfig()
+    held_out: HeldOutConfig = HeldOutConfig()
     book: BookConfig = BookConfig()
     rank: RankerConfig = RankerConfig(scorer=ScorerConfig(baseline_features=SCORES))
     simulate: SimulateConfig = SimulateConfig()

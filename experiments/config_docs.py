@@ -60,7 +60,7 @@ def _section(title: str, model: type[BaseModel]) -> str:
 
 def render() -> str:
     """Return the text of docs/config.md."""
-    top = {name: Config.model_fields[name] for name in ("name", "seed", "preset")}
+    top = {name: Config.model_fields[name] for name in ("name", "seed", "preset", "rounds")}
     lines = [f"- `{name}`: {info.description} ({_default(info)})" for name, info in top.items()]
     parts = [_HEAD, "\n".join(lines) + "\n"]
     for kind, model in (

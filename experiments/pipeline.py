@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from experiments.config import Config
 from experiments.report import write_report
+from experiments.rounds import with_rounds
 from experiments.stages import Stage, StageContext
 from experiments.steps_export import run_export
 from experiments.steps_ranking import run_ope, run_rank, run_simulate
@@ -24,13 +26,22 @@ _BOOKS = (*_SHOP, "reasons")
 STAGES = (
     Stage("catalogue", run_catalogue, sections=("catalogue", "shoppers"), files=catalogue_files),
     Stage("similarity", run_similarity, sections=("similarity",), needs=("catalogue",)),
-    Stage("sft", run_sft, sections=("corpus", "sft"), needs=("catalogue",), files=corpus_files),
+    Stage(
+        "sft",
+        run_sft,
+        # Of `ppo` only how texts are sampled, which is how they are measured.
+        sections=("corpus", "sft", "measure", "ppo.temperature", "ppo.max_new_tokens"),
+        needs=("catalogue",),
+        files=corpus_files,
+        together=True,
+    ),
     Stage(
         "ppo",
         run_ppo,
-        sections=("corpus", "shop", "reward", "ppo", "measure"),
+        sections=("corpus", "shop", "reward", "ppo", "measure", "held_out"),
         needs=(*_SHOP, "sft"),
         files=corpus_files,
+        together=True,
     ),
     Stage("reasons", run_reasons, sections=("ppo", "book"), needs=(*_SHOP, "sft", "ppo")),
     Stage("rank", run_rank, sections=("shop", "rank"), needs=_BOOKS),
@@ -49,3 +60,8 @@ STAGES = (
         needs=(*_BOOKS, "sft", "ppo", "rank", "simulate", "ope", "export"),
     ),
 )
+
+
+def stages_for(config: Config) -> tuple[Stage, ...]:
+    """Return the stages of a run: of one round, or of as many as the config asks for."""
+    return with_rounds(STAGES, config.rounds)

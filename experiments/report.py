@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from envs.files import write_text
-from experiments.report_curves import before_and_after, curves
-from experiments.report_data import Card, Run, Sample, read_report
+from experiments.report_curves import curves, held_out_losses
+from experiments.report_data import Run, read_report
+from experiments.report_parts import Card, Sample
 from experiments.report_results import (
     metric_scales,
     ope_chart,
@@ -35,10 +37,21 @@ from experiments.report_words import (
     scalars,
     summary,
 )
+from experiments.report_writing import (
+    FLOORS,
+    before_and_after,
+    held_out_rows,
+    marked_claims,
+    task_floors,
+    verdict,
+    writing_floors,
+    writing_rows,
+    writing_sentence,
+)
 from rewards.words import tokens
 
 #: Enough to judge by; the rest stays in the run's own files.
-SHELVES_SHOWN, SAMPLES_SHOWN = 6, 12
+SHELVES_SHOWN, SAMPLES_SHOWN, READ = 6, 12, 20
 
 
 def write_report(run: Path, out: Path) -> dict[str, int]:
@@ -91,20 +104,31 @@ def render(run: Run) -> str:
         metric_names=METRICS,
         known_policies=POLICIES,
         decimals_for=decimals_for,
-        summary=summary(run),
+        summary=summary(run, writing_sentence(run.writing)),
         ranking=ranking(simulate) if simulate else [],
         scales=metric_scales(simulate) if simulate else {},
         pairs=pairs,
         pair_table=pair_table(simulate) if simulate else {},
         pair_chart=pair_chart(pairs),
         two_by_two=two_by_two(simulate) if simulate else None,
-        ppo_rows=before_and_after(run.ppo) if run.ppo else [],
+        ppo_rows=before_and_after(run.ppo, run.compared) if run.ppo else [],
+        writing_rows=writing_rows(run.writing) if run.writing else [],
+        writing_floors=writing_floors(run.writing) if run.writing else [],
+        held_out_losses=held_out_losses(run),
+        held_out_rows=held_out_rows(run.held_out_shop) if run.held_out_shop else None,
+        written=run.written[:READ],
+        read=READ,
+        verdict=verdict,
+        marked_claims=marked_claims,
+        task_floors=task_floors,
+        floor_names=FLOORS,
         curves=main,
         more_curves=more,
         samples=run.samples[:SAMPLES_SHOWN],
         reward_decimals=_reward_decimals(run.samples[:SAMPLES_SHOWN]),
         shelves=run.shelves[:SHELVES_SHOWN],
         scalars=scalars,
+        training_figures=_training_figures,
         pieces=pieces,
         moves=moves,
         ope_chart=ope_chart(run.ope) if run.ope else None,
@@ -113,6 +137,11 @@ def render(run: Run) -> str:
         if run.config
         else None,
     )
+
+
+def _training_figures(sft: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the figures of the supervised training without those of its texts."""
+    return {name: value for name, value in (sft or {}).items() if name not in ("writing", "tasks")}
 
 
 def _reward_decimals(samples: Sequence[Sample]) -> int:

@@ -9,8 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from experiments.charts import Series, line_chart
-from experiments.report_data import Ppo, Run
-from experiments.report_words import DASH, decimals_for, number, percent
+from experiments.report_data import Run
 
 #: The x axis of a curve, by the column that counts its progress.
 PROGRESS = {
@@ -22,7 +21,7 @@ PROGRESS = {
 #: Curves that are shown first: stage, title, the columns that share the chart and their names.
 MAIN_CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("sft", "SFT loss", {"loss": "training", "held_loss": "held out"}),
-    ("ppo", "PPO reward", {"reward": "reward"}),
+    ("ppo", "PPO reward", {"reward": "reward", "held_reward": "on held-out prompts"}),
     ("ppo", "PPO distance from SFT (KL)", {"kl": "KL"}),
     ("rank", "Ranker return", {"return_sampled": "sampled", "return_topk": "top-k"}),
 )
@@ -38,7 +37,8 @@ def curves(run: Run) -> tuple[list[tuple[str, Markup, list[str]]], list[Any]]:
     for stage, phases in run.curves.items():
         for phase, rows in phases.items():
             for column in dict.fromkeys(key for row in rows for key in row):
-                hidden = column in shown or column.startswith("seconds") or column == "reward_std"
+                hidden = column in shown or column.startswith("seconds")
+                hidden = hidden or column in ("reward_std", "held_reward_se")
                 if not hidden:
                     who = {"rank": "Ranker"}.get(stage, stage.upper())
                     title = f"{who} {column.replace('_', ' ')}{phase and f', {phase}'}"
@@ -80,24 +80,10 @@ def _finite(value: object) -> float | None:
     return float(value)
 
 
-def before_and_after(ppo: Ppo) -> list[tuple[str, str, str]]:
-    """Return the figures of PPO that are known: name, after SFT, after PPO."""
-    decimals = decimals_for([ppo.gain]) if ppo.gain else None
-    rows = [
-        (
-            "Worth of a reason",
-            number(ppo.reward_before, decimals),
-            number(ppo.reward_after, decimals),
-        ),
-        (
-            "Claims that the item supports",
-            percent(ppo.claim_precision_before),
-            percent(ppo.claim_precision_after),
-        ),
-        ("Vetoed texts", percent(ppo.veto_rate_before), percent(ppo.veto_rate_after)),
-        ("Claims in a text", number(ppo.claims_before, 2), number(ppo.claims_after, 2)),
-        ("Words in a text", number(ppo.words_before, 1), number(ppo.words_after, 1)),
-        ("Distinct word pairs", percent(ppo.distinct2_before), percent(ppo.distinct2_after)),
-        ("Different texts", percent(ppo.unique_share_before), percent(ppo.unique_share_after)),
+def held_out_losses(run: Run) -> list[tuple[str, Markup, list[str]]]:
+    """Return a chart of the held-out loss of each phase of the supervised training."""
+    found = [
+        _curve(f"Held-out loss, nats a token{phase and f': {phase}'}", rows, {"held_loss": "loss"})
+        for phase, rows in run.curves.get("sft", {}).items()
     ]
-    return [row for row in rows if row[1:] != (DASH, DASH)]
+    return [one for one in found if one]

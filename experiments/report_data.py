@@ -12,10 +12,29 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from envs.errors import UserError
 from envs.files import read_json
+from experiments.report_parts import (
+    Alarm,
+    BestOf,
+    Catalogue,
+    Compared,
+    Export,
+    HeldOutShop,
+    Ope,
+    Ppo,
+    Reason,
+    Reasons,
+    Sample,
+    Shelf,
+    Simulation,
+    StageRecord,
+    Tasks,
+    TaskSample,
+    Writing,
+)
 from experiments.run_folder import MARKER, METRICS, RECORD
 
 T = TypeVar("T")
@@ -28,187 +47,6 @@ REPORT = "report"
 CONFIG_FILES = ("config.json", "config.yaml", "config.yml")
 
 
-class Part(BaseModel):
-    """A part of a run; fields that it does not know are kept and not shown."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-
-class Interval(Part):
-    """A mean and its 95 % interval."""
-
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-class Catalogue(Part):
-    """What the shop sold, and to whom."""
-
-    notes: list[str] = []
-    dropped: dict[str, int] = {}
-
-
-class Ppo(Part):
-    """What reinforcement learning did to the reasons, on held-out prompts."""
-
-    reward_before: float | None = None
-    reward_after: float | None = None
-    reward_fallback: float | None = None
-    gain: Interval | None = None
-    held_out_gain: Interval | float | None = None
-    kl: float | None = None
-    claim_precision_before: float | None = None
-    claim_precision_after: float | None = None
-    distinct2_before: float | None = None
-    distinct2_after: float | None = None
-    veto_rate_before: float | None = None
-    veto_rate_after: float | None = None
-    words_before: float | None = None
-    words_after: float | None = None
-    claims_before: float | None = None
-    claims_after: float | None = None
-    unique_share_before: float | None = None
-    unique_share_after: float | None = None
-    unit: str = "units of reward"
-
-
-class Written(Part):
-    """The texts of one book of reasons."""
-
-    texts: int = 0
-    fallbacks: int = 0
-    vetoes: dict[str, int] = {}
-
-
-class Reasons(Part):
-    """The books of reasons that the shelves were simulated with."""
-
-    sft: Written | None = None
-    ppo: Written | None = None
-
-
-class Paired(Part):
-    """The paired difference ``a`` minus ``b`` over the same sessions, with its 95 % interval."""
-
-    a: str
-    b: str
-    metric: str
-    diff: float
-    low: float
-    high: float
-
-    def against(self, name: str) -> Paired:
-        """Return the same difference with ``name`` as the one that is taken off."""
-        if self.a != name:
-            return self
-        turned = {"a": self.b, "b": self.a, "diff": -self.diff, "low": -self.high}
-        return self.model_copy(update=turned | {"high": -self.low})
-
-
-class Simulation(Part):
-    """The paired simulation."""
-
-    policies: dict[str, dict[str, Interval]] = {}
-    paired: list[Paired] = []
-    sessions: int | None = None
-    share_of_oracle: float | None = None
-    """How much of the way from the similarity shelf to the oracle the ranker covers."""
-
-
-class Estimate(Part):
-    """One estimator's value of the target policy, per slate."""
-
-    estimator: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    se: float | None = None
-    ess: float | None = None
-    max_weight: float | None = None
-    n: int | None = None
-    warnings: list[str] = []
-
-
-class Ope(Part):
-    """Offline estimates beside the simulator's own value."""
-
-    logging: str = "logging"
-    target: str = "target"
-    slates: int | None = None
-    truth: float | None = None
-    truth_low: float | None = None
-    truth_high: float | None = None
-    logging_value: float | None = None
-    """The logging policy's own value per slate."""
-    estimates: list[Estimate] = []
-    verdict: str = ""
-
-
-class Export(Part):
-    """The bundle that was made."""
-
-    bundle: str = ""
-    files: int | None = None
-    bytes: int | None = None
-
-
-class Sample(Part):
-    """One item's reason, after supervised training and after PPO."""
-
-    title: str
-    likes: list[str] = []
-    facts: list[tuple[str, str]] = []
-    sft: str = ""
-    ppo: str = ""
-    fallback: str = ""
-    sft_reward: float | None = None
-    ppo_reward: float | None = None
-    sft_veto: str | None = None
-    ppo_veto: str | None = None
-
-
-class Card(Part):
-    """One place of a shelf."""
-
-    item_id: str
-    title: str
-    brand: str | None = None
-    item_class: str | None = Field(None, alias="class")
-    price: float | None = None
-    currency: str | None = None
-    reason: str = ""
-    source: str = "model"
-    claims: list[str] = []
-    scores: dict[str, float | None] = {}
-
-
-class Shelf(Part):
-    """One shopper's shelf, before and after."""
-
-    shopper: str | int
-    segment: str | int | None = None
-    likes: list[str] = []
-    scene: str = ""
-    query: str | None = None
-    anchor: str | None = None
-    """The item whose page the shelf stands on."""
-    before: list[Card] = []
-    after: list[Card] = []
-
-
-class StageRecord(Part):
-    """What the engine wrote about a finished stage."""
-
-    status: str = ""
-    inputs_hash: str = ""
-    seed: int | None = None
-    versions: dict[str, str] = {}
-    seconds: float | None = None
-    metrics: dict[str, Any] = {}
-    finished_at: str = ""
-
-
 @dataclass(frozen=True)
 class Run:
     """Everything that a report shows."""
@@ -219,7 +57,15 @@ class Run:
     stages: dict[str, StageRecord]
     catalogue: Catalogue | None
     sft: dict[str, Any] | None
+    writing: Writing | None
+    written: list[Reason]
+    tasks: Tasks
+    task_samples: dict[str, list[TaskSample]]
     ppo: Ppo | None
+    compared: Compared | None
+    best_of: BestOf | None
+    alarms: list[Alarm]
+    held_out_shop: HeldOutShop | None
     reasons: Reasons | None
     rank: dict[str, Any] | None
     simulate: Simulation | None
@@ -262,7 +108,18 @@ def read_report(run: Path) -> Run:
         stages=reader.stages,
         catalogue=reader.part(TypeAdapter(Catalogue), "catalogue"),
         sft=reader.part(TypeAdapter(dict[str, Any]), "sft"),
+        writing=reader.part(TypeAdapter(Writing), "sft", "writing"),
+        written=reader.of_stage(TypeAdapter(list[Reason]), "sft", "samples.json") or [],
+        tasks=reader.part(TypeAdapter(Tasks), "sft", "tasks") or {},
+        task_samples=reader.of_stage(
+            TypeAdapter(dict[str, list[TaskSample]]), "sft", "task_samples.json"
+        )
+        or {},
         ppo=reader.part(TypeAdapter(Ppo), "ppo"),
+        compared=reader.part(TypeAdapter(Compared), "ppo", "writing"),
+        best_of=reader.part(TypeAdapter(BestOf), "ppo", "best_of"),
+        alarms=reader.part(TypeAdapter(list[Alarm]), "ppo", "training", "alarms") or [],
+        held_out_shop=reader.part(TypeAdapter(HeldOutShop), "ppo", "held_out_shop"),
         reasons=reader.part(TypeAdapter(Reasons), "reasons"),
         rank=reader.part(TypeAdapter(dict[str, Any]), "rank"),
         simulate=reader.part(TypeAdapter(Simulation), "simulate"),
@@ -349,9 +206,15 @@ class _Reader:
                 self.problems.append(f"{name}: no readable settings, so they are not shown.")
         return None
 
-    def part(self, adapter: TypeAdapter[T], name: str) -> T | None:
-        """Return one entry of ``metrics.json``; an empty one is as good as none."""
-        return self._fit(adapter, self.metrics.get(name) or None, f"{METRICS}: {name}")
+    def part(self, adapter: TypeAdapter[T], *names: str) -> T | None:
+        """Return the entry of ``metrics.json`` under these keys; an empty one is as good as none.
+
+        An inner entry stands alone too: a broken one does not take its stage with it.
+        """
+        found: Any = self.metrics
+        for name in names:
+            found = found.get(name) if isinstance(found, dict) else None
+        return self._fit(adapter, found or None, f"{METRICS}: {'.'.join(names)}")
 
     def of_stage(self, adapter: TypeAdapter[T], stage: str, name: str) -> T | None:
         """Return a file of a stage, if the stage is finished under the present settings."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from experiments.charts import Bar, forest_plot
-from experiments.report_data import Interval, Ope, Paired, Simulation
+from experiments.report_parts import Interval, Ope, Paired, Simulation
 from experiments.report_words import (
     METRICS,
     decimals_for,

@@ -5,16 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from experiments.report_data import (
-    Estimate,
-    Interval,
-    Ope,
-    Paired,
-    Ppo,
-    Run,
-    Simulation,
-    Written,
-)
+from experiments.report_data import Run
+from experiments.report_parts import Estimate, Interval, Ope, Paired, Ppo, Simulation, Written
 
 #: What each policy of the simulation is, in words.
 POLICIES = {
@@ -131,9 +123,12 @@ def counted(count: int, one: str, many: str) -> str:
     return f"{number(count)} {one if count == 1 else many}"
 
 
-def summary(run: Run) -> list[str]:
-    """Return what the run found, a sentence each, computed from its figures."""
-    found = [_headline(run.simulate), _ppo_sentence(run.ppo), _ope_sentence(run.ope)]
+def summary(run: Run, writing: str = "") -> list[str]:
+    """Return what the run found, a sentence each, computed from its figures.
+
+    ``writing`` is the sentence about supervised training.
+    """
+    found = [_headline(run.simulate), writing, _ppo_sentence(run.ppo), _ope_sentence(run.ope)]
     sentences = [sentence for sentence in found if sentence]
     if not sentences:
         return ["This run has not come to a result yet: neither PPO nor the simulation has run."]

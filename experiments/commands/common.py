@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,17 @@ def read_config(path: Path, overrides: list[str] | None, seed: int | None) -> Co
 
     changed = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
     return load_config(Config, path, changed)
+
+
+def limit_threads() -> None:
+    """Give torch as many threads as help it, unless the environment says how many.
+
+    Small models gain nothing from more threads, and beside other work spinning ones cost dear.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(4, torch.multiprocessing.cpu_count()))
 
 
 def column_pair(entry: str) -> tuple[str, str]:

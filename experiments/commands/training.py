@@ -15,6 +15,7 @@ from experiments.commands.common import (
     Quiet,
     RunFolder,
     Seed,
+    limit_threads,
     read_config,
 )
 from experiments.console import Console, emit_json
@@ -28,16 +29,13 @@ def _run(
 ) -> dict[str, Any]:  # fmt: skip
     # Checked before the heavy imports: a typing mistake is answered at once.
     settings = read_config(config, overrides, seed)
-    import torch
-
-    from experiments.pipeline import STAGES
+    from experiments.pipeline import stages_for
     from experiments.stages import run_stages
 
-    # Small models gain nothing from more threads, and spinning ones cost.
-    torch.set_num_threads(min(4, torch.multiprocessing.cpu_count()))
+    limit_threads()
     folder = out or Path("runs") / settings.name
     console = Console(quiet=quiet)
-    metrics = run_stages(STAGES, settings, folder, console=console, **how)
+    metrics = run_stages(stages_for(settings), settings, folder, console=console, **how)
     if json is not None:
         emit_json(json, metrics)
     if (folder / "report" / "report.html").exists() and how.get("until") is None:

@@ -45,6 +45,90 @@ def _estimate(name: str, value: float, half: float, ess: float, *warnings: str) 
     }
 
 
+def _figure(value: float, half: float | None = None) -> dict[str, float]:
+    if half is None:
+        return {"value": value}
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def writing() -> dict[str, Any]:
+    """Return what the SFT stage says of its texts."""
+    return {
+        "temperature": 0.7,
+        "prompts": 384,
+        "samples": 4,
+        "items": 96,
+        "figures": {
+            "claim_precision": _figure(0.955, 0.014),
+            "veto_rate": _figure(0.119, 0.019),
+            "profile_match": _figure(0.83, 0.032),
+            "profile_match_control": _figure(0.228, 0.045),
+            "profile_match_lift": _figure(0.602, 0.05),
+            "shopper_swap": _figure(0.427, 0.04),
+            "distinct2": _figure(0.131),
+        },
+        "vetoes": {"repeated claim": 0.074, "unsupported claim": 0.045},
+        "floors": {
+            "fixed": {"claim_precision": _figure(0.076), "profile_match_lift": _figure(0.0, 0.0)},
+            "fallback": {"claim_precision": _figure(1.0), "profile_match_lift": _figure(0.61, 0.1)},
+        },
+        "fixed_sentence": "Its award-winning design makes it a good match for you.",
+    }
+
+
+def tasks() -> dict[str, Any]:
+    """Return what the SFT stage says of its texts of other tasks."""
+    floors = {"fixed": 21.5, "shuffled": 18.25, "rules": 61.0}
+    return {
+        "review_summary": {
+            "rougeL": _figure(58.4) | {"about": "ROUGE-L F1, %", "floors": floors},
+            "counts_match": _figure(0.97, 0.02)
+            | {"about": "counts equal the reviews'", "floors": {"rules": 1.0}, "reference": 1.0},
+        }
+    }
+
+
+def read_samples() -> list[dict[str, Any]]:
+    """Return a whole ``sft/samples.json``."""
+    text = "Pick it for its USB Type-C and free lunch."
+
+    def mark(words: str, supported: bool) -> dict[str, Any]:
+        start = text.index(words)
+        end = start + len(words)
+        return {"start": start, "end": end, "supported": supported, "why": "states a fact"}
+
+    return [
+        {
+            "title": "Kestrel Trail watch",
+            "likes": ["ports", "battery"],
+            "facts": [["battery", "two-day battery"], ["ports", "USB Type-C"]],
+            "text": text,
+            "veto": "unsupported claim",
+            "claims": [mark("USB Type-C", True), mark("free lunch", False)],
+            "match": True,
+            "other_likes": ["weight"],
+            "other_text": "A sensible choice for every day.",
+        },
+        {
+            "title": "Pulsera P1 earphones",
+            "likes": ["sound"],
+            "facts": [["battery", "30-hour battery"]],
+            "text": "It has a 30-hour battery.",
+            "veto": None,
+            "claims": [{"start": 9, "end": 24, "supported": True, "why": "states a fact"}],
+            "match": None,
+            "other_likes": ["battery"],
+            "other_text": "You get a 30-hour battery here.",
+        },
+    ]
+
+
+def task_samples() -> dict[str, Any]:
+    """Return a whole ``sft/task_samples.json``."""
+    texts = {"text": "Pros: light (3).", "reference": "Pros: light (3), price (2)."}
+    return {"review_summary": [{"prompt": "reviews | light ->", "rules": "Pros: light.", **texts}]}
+
+
 def metrics() -> dict[str, Any]:
     """Return a whole ``metrics.json``."""
     return {
@@ -65,6 +149,8 @@ def metrics() -> dict[str, Any]:
             "pairs": 5200,
             "base": {"steps": 480, "held_loss_before": 5.11, "held_loss": 0.552, "seconds": 81.0},
             "adapter": {"steps": 60, "held_loss_before": 0.551, "held_loss": 0.435},
+            "writing": writing(),
+            "tasks": tasks(),
         },
         "ppo": {
             "reward_before": 0.792,
@@ -80,6 +166,40 @@ def metrics() -> dict[str, Any]:
             "reward_fallback": 0.655,
             "unit": "expected reward per impression, in median margins of the catalogue",
             "held_out_gain": {"mean": 0.291, "low": 0.240, "high": 0.342},
+            "distinct2_kept": 0.878,
+            "best_of": {"n": 16, "reward": _near(1.401, 0.05), "share": _figure(0.627, 0.08)},
+            "writing": {
+                "sft": {"profile_match": _figure(0.83, 0.032), "shopper_swap": _figure(0.43, 0.04)},
+                "ppo": {"profile_match": _figure(0.985, 0.01), "shopper_swap": _figure(0.57, 0.05)},
+                "paired": {
+                    "profile_match": _figure(0.155, 0.04),
+                    "shopper_swap": _figure(0.02, 0.05),
+                    "claim_precision": _figure(0.063, 0.02),
+                },
+            },
+            "held_out_shop": {
+                "home": _figure(0.382, 0.039),
+                "held_out": _figure(0.301, 0.041),
+                "kept": _figure(0.788, 0.06),
+                "shops": {"dbn": {"gain": _figure(0.322, 0.05), "kept": _figure(0.843, 0.07)}},
+                "other_words": {
+                    "home": _figure(0.351, 0.04),
+                    "held_out": _figure(0.274, 0.04),
+                    "kept": _figure(0.717, 0.09),
+                },
+            },
+            "training": {
+                "cycles": 50,
+                "alarms": [
+                    {
+                        "cycle": 38,
+                        "name": "unique_share",
+                        "value": 0.47,
+                        "limit": 0.5,
+                        "action": "stop",
+                    }
+                ],
+            },
         },
         "reasons": {
             "sft": {"texts": 8096, "fallbacks": 655, "vetoes": {"unsupported claim": 655}},
@@ -284,6 +404,8 @@ def write_run(folder: Path) -> Path:
     write_json(folder / "run.json", {"version": "0.1.0", "name": "fixture", "config": config})
     write_json(folder / "metrics.json", figures)
     write_json(folder / "ppo" / "samples.json", samples())
+    write_json(folder / "sft" / "samples.json", read_samples())
+    write_json(folder / "sft" / "task_samples.json", task_samples())
     write_json(folder / "simulate" / "shelves.json", shelves())
     for stage, curve in curves().items():
         write_json(folder / stage / "curve.json", curve)

@@ -18,8 +18,9 @@ from envs.errors import UserError
 from envs.files import read_json, write_json
 from experiments.charts import Bar, Series, forest_plot, line_chart, ticks
 from experiments.report import moves, pieces, write_report
-from experiments.report_data import Card, Interval, Paired
+from experiments.report_parts import Card, Interval, Mark, Paired
 from experiments.report_words import decimals_for, number, percent
+from experiments.report_writing import marked_claims
 from tests.experiments import report_run
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -282,12 +283,21 @@ def test_outside_text_is_only_present_escaped(run: Path) -> None:
         metrics["ope"] |= {"logging": evil, "target": evil, "verdict": evil}
         metrics["ope"]["estimates"][0] |= {"estimator": evil, "warnings": [evil]}
         metrics["export"]["bundle"] = evil
+        metrics["sft"]["writing"] |= {"fixed_sentence": evil, "vetoes": {evil: 0.1}}
+        metrics["sft"]["tasks"][evil] = {evil: {"value": 1.0, "about": evil}}
+        metrics["ppo"]["training"]["alarms"][0] |= {"name": evil, "action": evil}
+        metrics["ppo"]["held_out_shop"]["shops"][evil] = {"gain": {"value": 1.0}}
 
     _change(run, "simulate/shelves.json", lambda found: card(found[0]))
     vetoed = {"title": evil, "sft": evil, "ppo": evil, "fallback": evil, "sft_veto": evil}
     facts = {"facts": [[evil, "alert"]], "likes": [evil]}
     _change(run, "ppo/samples.json", lambda found: found[0].update(vetoed | facts))
     _change(run, "metrics.json", figures)
+    sample = {"title": evil, "likes": [evil], "facts": [[evil, evil]], "text": evil, "veto": evil}
+    marks = [{"start": 0, "end": 8, "supported": True}, {"start": 9, "end": 20, "supported": False}]
+    write_json(run / "sft" / "samples.json", [sample | {"claims": marks, "other_text": evil}])
+    told = {evil: [dict.fromkeys(("prompt", "text", "reference", "rules"), evil)]}
+    write_json(run / "sft" / "task_samples.json", told)
     rows = [{"step": 1, evil: 2.0}, {"step": 2, evil: 3.0}]
     write_json(run / "sft" / "curve.json", {evil: rows})
     config = {"name": evil, "config": {"seed": 7, evil: evil}, "version": evil}
@@ -299,6 +309,110 @@ def test_outside_text_is_only_present_escaped(run: Path) -> None:
     assert not any("onerror" in (link or "") for link in page.links)
     assert "<script>" in page.text
     assert html.count("&lt;script&gt;") > 25
+
+
+def test_the_writing_is_shown_beside_its_floors(run: Path) -> None:
+    html = _report(run)
+    text = _well_formed(html).text
+    # Written out by hand from the fixture.
+    assert "Claims that the item supports 95.5 % 94.1 to 96.9 % 7.6 % 100.0 %" in text
+    assert "… the difference, paired 60.2 points 55.2 to 65.2 points 0.0 points 61.0 points" in text
+    assert "384 prompts about 96 items that no training text was about, 4 texts each" in text
+    assert "repeated claim 7.4 %, unsupported claim 4.5 %" in text
+    assert (
+        "After supervised training alone, 95.5 % of the claims about unseen items are true (95 % "
+        "interval 94.1 to 96.9 %); 83.0 % of the texts state what their reader likes, against "
+        "22.8 % when asked for another reader (difference +55.2 to +65.2 points)." in text
+    )
+    assert "Held-out loss, nats a token: base" in text
+    assert (
+        'Pick it for its <mark>USB Type-C</mark> and <mark class="bad">free lunch</mark>.' in html
+    )
+    assert "Vetoed: unsupported claim" in text
+    assert "True; the item has nothing that the reader likes" in text
+    assert "<b>ports: USB Type-C</b>" in html
+    # The stage's own list of figures does not repeat the texts'.
+    assert "Writing figures" not in text
+
+
+def test_other_tasks_are_shown_with_their_samples(run: Path) -> None:
+    text = _well_formed(_report(run)).text
+    assert "Task: review summary" in text
+    assert "ROUGE-L F1, % 58.4 21.5 18.2 61.0 –" in text
+    assert "counts equal the reviews' 0.970 0.950 to 0.990 – – 1.00 1.00" in text
+    assert "reviews | light -> Pros: light (3). Pros: light (3), price (2). Pros: light." in text
+
+
+def test_ppo_stands_beside_its_ceiling_and_the_other_shops(run: Path) -> None:
+    html = _report(run)
+    text = _well_formed(html).text
+    assert "Claims that the item supports 93.1 % 99.4 % +6.3 points +4.3 to +8.3 points" in text
+    assert "Distinct word pairs 21.3 % 18.7 % 88 % kept" in text
+    # The swap test's change covers 0, so it is not in bold.
+    assert '<b class="open">+0.02</b> <span class="range">−0.03 to +0.07</span>' in html
+    assert "best of 16 SFT texts by the reward itself is worth 1.401" in text
+    assert "PPO went 63 % of the way from SFT to that ceiling (95 % interval 55 % to 71 %)" in text
+    assert "Another shop: dbn +0.322 +0.272 to +0.372 84 % 77 % to 91 %" in text
+    assert "Cycle 38: unique share was 0.470, its limit is 0.500; the training ended there." in text
+
+
+def test_the_checkers_own_marks_are_shown_where_the_run_holds_them(run: Path) -> None:
+    def change(samples: list[dict[str, Any]]) -> None:
+        bad = {"start": 8, "end": 24, "supported": False}
+        samples[1]["sft_claims"] = [bad, {"start": 29, "end": 42, "supported": True}]
+
+    _change(run, "ppo/samples.json", change)
+    html = _report(run)
+    said = '<mark class="bad">noise cancelling</mark> and <mark>40 mm drivers</mark> here.'
+    assert f"<del>You get {said}</del>" in html
+
+
+def test_a_run_of_before_these_measures_is_shown_without_them(run: Path) -> None:
+    def change(metrics: dict[str, Any]) -> None:
+        del metrics["sft"]["writing"], metrics["sft"]["tasks"], metrics["ppo"]["training"]
+        for name in ("writing", "best_of", "held_out_shop", "distinct2_kept"):
+            del metrics["ppo"][name]
+
+    _change(run, "metrics.json", change)
+    for name in ("samples.json", "task_samples.json"):
+        (run / "sft" / name).unlink()
+    text = _well_formed(_report(run)).text
+    assert "Not run yet: the measure of supervised training" in text
+    assert "Distinct word pairs 21.3 % 18.7 % –" in text
+    for gone in ("Texts to read", "Task:", "ceiling", "In shops that no training saw", "Alarms"):
+        assert gone not in text
+    assert "not shown" not in text
+
+
+def test_a_broken_inner_part_does_not_take_its_stage_with_it(run: Path) -> None:
+    def change(metrics: dict[str, Any]) -> None:
+        metrics["ppo"]["best_of"]["share"] = "half"
+        metrics["sft"]["writing"]["figures"]["veto_rate"] = [1]
+
+    _change(run, "metrics.json", change)
+    text = _well_formed(_report(run)).text
+    assert "metrics.json: ppo.best_of: share:" in text
+    assert "metrics.json: sft.writing: figures.veto_rate:" in text
+    assert "Worth of a reason 0.792 1.174" in text
+    assert "Texts to read" in text
+
+
+@pytest.mark.parametrize(
+    ("marks", "pieces_found"),
+    [
+        ([], [("a light hub", "")]),
+        ([(2, 7, True)], [("a ", ""), ("light", "good"), (" hub", "")]),
+        ([(8, 11, False), (0, 1, True)], [("a", "good"), (" light ", ""), ("hub", "bad")]),
+        # Out of the text, empty, turned round, or inside one before it: left out.
+        ([(9, 12, True), (3, 3, True), (5, 2, True), (-1, 1, True)], [("a light hub", "")]),
+        ([(2, 11, True), (4, 7, False)], [("a ", ""), ("light hub", "good")]),
+    ],
+)
+def test_marks_cut_a_text_at_its_claims(
+    marks: list[tuple[int, int, bool]], pieces_found: list[tuple[str, str]]
+) -> None:
+    claims = [Mark(start=a, end=b, supported=supported) for a, b, supported in marks]
+    assert marked_claims("a light hub", claims) == pieces_found
 
 
 def test_supported_claims_are_marked_and_vetoed_texts_crossed_out(run: Path) -> None:

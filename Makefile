@@ -3,9 +3,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# One thread a process: several processes with spinning threads starve each other.
-export OMP_NUM_THREADS ?= 1
-
 # More arguments for pytest: make test ARGS="-k stages"
 ARGS ?=
 
@@ -21,6 +18,8 @@ demo: $(STAMP)  ## the whole pipeline on the embedded shop, into runs/demo
 	@$(BIN)/shelftalk run experiments/configs/demo.yaml --out runs/demo
 	@find runs/demo -maxdepth 2 -name report.html -exec echo "The report is {}" \;
 
+# One thread a process: several processes with spinning threads starve each other.
+test bench: export OMP_NUM_THREADS ?= 1
 # Two workers of one thread each; the tests of one file share its fixtures, so they stay together.
 test: $(STAMP)  ## every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

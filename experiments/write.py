@@ -215,7 +215,12 @@ def print_counts(result: Mapping[str, Any], out: Path) -> None:
     print(f"book: {out}")
     print(
         f"texts: {result['texts']:,} ({result['items']:,} items, {result['segments']} segments), "
-        f"{result['by_model']:,} by {result['model']}, {result['by_fallback']:,} by the fallback"
+        + (
+            "all by the rules"
+            if result["model"] == RULES
+            else f"{result['by_model']:,} by {result['model']}, "
+            f"{result['by_fallback']:,} by the fallback"
+        )
     )
     vetoes = ", ".join(f"{why} {count:,}" for why, count in result["vetoes"].items())
     if result["by_model"] or vetoes:

@@ -168,8 +168,8 @@ def _meet(a: Span, b: Span) -> bool:
 def measure_claims(path: Path = LABELLED) -> dict[str, dict[str, float]]:
     """Return how well claims are found on the labelled set in the folder ``path``.
 
-    The parts are ``all``, ``dev``, ``held``, ``en``, ``zh``, ``held_en`` and ``held_zh``; each has
-    ``sentences`` and, for the detection of unsupported and of supported claims,
+    The parts are ``all``, ``dev``, ``held``, ``fresh``, ``en``, ``zh``, ``held_en`` and
+    ``held_zh``; each has ``sentences`` and, for finding unsupported and supported claims,
     ``unsupported_precision``, ``unsupported_recall``, ``supported_precision``,
     ``supported_recall``, and ``exact``, the share of sentences without any mistake.
 

@@ -37,6 +37,11 @@ def check_settings(config: SftConfig, warn: Warn) -> None:
     """Check what needs neither the model nor the data; raises UserError or warns."""
     pairs_at_once(config)
     check_trackers(config.report_to)
+    if config.gradient_checkpointing and config.adapter.kind == "prefix":
+        raise UserError(
+            "sft.gradient_checkpointing is true, but PEFT cannot train a prefix so: set it to "
+            "false or choose another sft.adapter.kind."
+        )
     check_rates(config, warn)
 
 

@@ -184,7 +184,8 @@ def _arguments(name: str, config: SftConfig, work: Path, seed: int) -> SFTConfig
     return SFTConfig(
         **quiet_arguments(work / name, seed)
         | {
-            "report_to": list(config.report_to) or "none",
+            # TensorBoard is on already, in a folder that we know.
+            "report_to": [name for name in config.report_to if name != "tensorboard"] or "none",
             "activation_checkpointing": config.gradient_checkpointing,
             "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
         },

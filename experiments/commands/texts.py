@@ -157,8 +157,8 @@ def score(
     columns = dict(column_pair(entry) for entry in map_ or [])
     result = score_file(
         texts, catalogue=catalogue, columns=columns,
-        families=metrics.split(",") if metrics else None, locale=locale, bertscore=bertscore,
-        seed=seed, console=Console(quiet=quiet),
+        families=[name.strip() for name in metrics.split(",")] if metrics else None,
+        locale=locale, bertscore=bertscore, seed=seed, console=Console(quiet=quiet),
     )  # fmt: skip
     if json is not None:
         emit_json(json, result)

@@ -86,7 +86,7 @@ METRICS: dict[str, Metric] = {
     "hallucination_rate": Metric("texts with an unsupported claim", -1, ("shuffled",)),
     "claim_recall": Metric("true claims of the reference restated", 1, _OVERLAP),
     "profile_match": Metric("texts that state what the shopper likes", 1),
-    "profile_match_control": Metric("the same with another's likes", 0),
+    "profile_match_control": Metric("the same with another row's likes", 0),
     "profile_match_lift": Metric("match - control", 1, ("fixed", "shuffled")),
     "shopper_swap": Metric("right claims change with the shopper", 1, ("fixed", "shuffled")),
     "shopper_swap_changed": Metric("claims change with the shopper at all", 0),

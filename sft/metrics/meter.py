@@ -209,9 +209,16 @@ class Meter:
         likes, held = self.rows.likes, self._held
         return {
             **profile_match(stated, held, likes, self._other, items),
-            **shopper_swap(stated, held, likes, self._pairs, items),
+            **shopper_swap(stated, held, likes, self._pairs[self._known()], items),
             **figures,
         }
+
+    def _known(self) -> NDArray[np.bool_]:
+        """Which pairs of readers both have likes: of the others nobody knows what is right."""
+        likes = self.rows.likes
+        assert likes is not None
+        known: NDArray[np.bool_] = np.asarray(likes.any(axis=1))
+        return np.asarray(known[self._pairs[:, 0]] & known[self._pairs[:, 1]])
 
     def feature_in_prompt(self) -> float | None:
         """Share of rows whose prompt names the target feature; None where that is not known."""

@@ -1,4 +1,4 @@
-"""The reason task: an item, a reader and a scene become one or two sentences."""
+"""The reason task: an item, a reader and a scene become a sentence."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ReasonTold:
 
 
 class ReasonTask:
-    """One or two sentences that say why this item is for this reader.
+    """A sentence that says why this item is for this reader.
 
     The prompt is ``title | ③ aspect: phrase | ... | likes ① aspect: phrase | ... ->``. Facts of
     liked aspects come last, the most liked first: asked about aspects by name at the end of the

@@ -266,7 +266,7 @@ def test_the_command(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert left.value.code == 0
     shown = capsys.readouterr()
     assert f"book: {out}" in shown.out
-    assert f"texts: {3 * SEGMENTS} (3 items, {SEGMENTS} segments), 0 by rules" in shown.out
+    assert f"texts: {3 * SEGMENTS} (3 items, {SEGMENTS} segments), all by the rules" in shown.out
     with pytest.raises(SystemExit):
         run_cli(cli, [*arguments, "--json", "-"])
     assert json.loads(capsys.readouterr().out)["texts"] == 3 * SEGMENTS

@@ -17,8 +17,10 @@ from sft.checks import (
     check_batch,
     check_lengths,
     check_rates,
+    check_settings,
     check_trackers,
     tokens_needed,
+    unheard,
 )
 from sft.train import SftConfig, train_sft
 from tests.sft.test_sft_train import pairs
@@ -87,6 +89,13 @@ def test_a_batch_larger_than_the_data_is_named() -> None:
     check_batch(SftConfig(batch_size=8), "adapter", 8)
     with pytest.raises(UserError, match="batch_size 8 is larger than the 7 pairs that the adapter"):
         check_batch(SftConfig(batch_size=8), "adapter", 7)
+
+
+def test_a_prefix_cannot_be_trained_with_gradient_checkpointing() -> None:
+    check_settings(SftConfig(gradient_checkpointing=True), unheard)
+    prefix = SftConfig(gradient_checkpointing=True, adapter=AdapterConfig(kind="prefix"))
+    with pytest.raises(UserError, match="PEFT cannot train a prefix so"):
+        check_settings(prefix, unheard)
 
 
 def test_trackers_that_cannot_be_used_are_named() -> None:

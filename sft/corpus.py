@@ -69,6 +69,15 @@ def split_items(
     return np.sort(order[held:]), np.sort(order[:held])
 
 
+def _without_twins(
+    held: NDArray[np.int64], train: NDArray[np.int64], briefs: Sequence[ItemBrief]
+) -> NDArray[np.int64]:
+    """Return the held-out places whose prompts no training item shares (colours of one product)."""
+    known = {(briefs[place].title, briefs[place].facts) for place in train}
+    kept = [place for place in held if (briefs[place].title, briefs[place].facts) not in known]
+    return np.array(kept, dtype=np.int64)
+
+
 def fitting_phrases(brief: ItemBrief, likes: Sequence[str], count: int) -> list[str]:
     """Return up to ``count`` phrases of an item, liked aspects first, then the strongest facts."""
     rank = {aspect: place for place, aspect in enumerate(likes)}
@@ -96,6 +105,12 @@ def build_corpus(
             "least 10 are needed to learn to write reasons; add facts or map more features"
         )
     train_at, held_at = split_items(len(usable), config.held_out, rng)
+    held_at = _without_twins(held_at, train_at, [briefs[item] for item in usable])
+    if not len(held_at):
+        raise UserError(
+            f"catalogue {catalogue.name}: every item drawn to be held out has the title and the "
+            "facts of a training item, so that nothing could be measured; drop such doubles"
+        )
     writers = _writers(catalogue, briefs, rng)
     scenes = Scenes(catalogue) if config.scenes else None
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from envs.catalogue import Catalogue
 from envs.errors import UserError
 from rewards.claims import ClaimChecker, TextClaims
 from sft.corpus import (
@@ -22,7 +23,7 @@ from sft.corpus import (
 )
 from sft.tasks import ItemBrief, item_briefs, reason_prompt, segment_likes
 from sft.tasks.text import ORDINALS
-from tests.shop_at_hand import small_shop
+from tests.shop_at_hand import hand_made, small_shop
 
 
 @cache
@@ -205,3 +206,24 @@ def test_too_few_items_with_facts() -> None:
 def test_shares_must_not_exceed_one() -> None:
     with pytest.raises(ValidationError, match="must not exceed 1"):
         CorpusConfig(fit=0.6, generic=0.3, overclaim=0.2)
+
+
+def twins(count: int) -> Catalogue:
+    """Watches, two of each kind under one title."""
+    return hand_made(
+        [(f"w{n}", f"Watch {n // 2}", "x", "B") for n in range(count)],
+        [(f"w{n}", "battery", [f"{n // 2 + 1}-hour battery"]) for n in range(count)],
+    )
+
+
+def test_an_item_with_a_twin_in_training_measures_nothing() -> None:
+    catalogue = twins(60)
+    profiles = replace(
+        small_shop().visitors.profiles, segment_aspects=np.ones((2, 1), dtype=np.float32)
+    )
+    config = CorpusConfig(pairs=600, held_out=0.3, made_up=0)
+    made = build_corpus(catalogue, profiles, config, np.random.default_rng(0))
+    trained = {pair.item for pair in made.train}
+    assert 0 < len(made.held_items) < 18
+    assert not {item ^ 1 for item in made.held_items.tolist()} & trained
+    assert not {pair.prompt for pair in made.held} & {pair.prompt for pair in made.train}

@@ -13,7 +13,7 @@ from envs.assemble import synthetic_visitors
 from envs.shoppers import ShopperConfig
 from envs.synthetic import SyntheticConfig
 from experiments.benchmarks.timing import row
-from policies.reasoner.generate import generate, left_pad, load_reasoner
+from policies.reasoner.generate import generate, load_reasoner
 from sft.adapters import AdapterConfig
 from sft.base_model import BaseModelConfig, decode_completions, encode_prompts
 from sft.completions import Pair
@@ -121,17 +121,21 @@ def _measure(
 
 @torch.no_grad()
 def _written_live(fitted: Fitted, prompts: list[str]) -> list[str]:
-    """Return what the model writes greedily before it was ever saved, by transformers' own loop."""
-    ids, attended = left_pad(
-        encode_prompts(fitted.tokenizer, prompts), fitted.tokenizer.pad_token_id
-    )
-    model = fitted.model.eval()
-    with quiet_libraries():
-        rows = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=attended.to(model.device),
-            max_new_tokens=_TOKENS,
-            do_sample=False,
-            pad_token_id=fitted.tokenizer.pad_token_id,
-        )
-    return decode_completions(fitted.tokenizer, rows[:, ids.shape[1] :].tolist())
+    """Return what the model writes greedily before it was ever saved, by transformers' own loop.
+
+    One prompt at a time: in a padded batch PEFT puts virtual tokens in front of the padding, where
+    no training ever saw them.
+    """
+    model, texts = fitted.model.eval(), []
+    for ids in encode_prompts(fitted.tokenizer, prompts):
+        asked = torch.tensor([ids], device=model.device)
+        with quiet_libraries():
+            row = model.generate(
+                input_ids=asked,
+                attention_mask=torch.ones_like(asked),
+                max_new_tokens=_TOKENS,
+                do_sample=False,
+                pad_token_id=fitted.tokenizer.pad_token_id,
+            )[0]
+        texts += decode_completions(fitted.tokenizer, [row[len(ids) :].tolist()])
+    return texts

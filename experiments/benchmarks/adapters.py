@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,9 @@ def _written_live(fitted: Fitted, prompts: list[str]) -> list[str]:
     model, texts = fitted.model.eval(), []
     for ids in encode_prompts(fitted.tokenizer, prompts):
         asked = torch.tensor([ids], device=model.device)
-        with quiet_libraries():
+        with quiet_libraries(), warnings.catch_warnings():
+            # PEFT says at each call that virtual tokens count the positions anew.
+            warnings.filterwarnings("ignore", message="Position ids are not supported")
             row = model.generate(
                 input_ids=asked,
                 attention_mask=torch.ones_like(asked),

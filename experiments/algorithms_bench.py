@@ -65,7 +65,7 @@ def open_bench(config: Config, run: Path) -> Bench:
     checker = ClaimChecker(visitors.catalogue)
     home = shop_reward(
         shop.world(config.shop), similarity_policy(), checker, config.reward,
-        stage_seed(config.seed, "ppo"), references(corpus, checker),
+        stage_seed(config.seed, "ppo"), references(corpus),
     )  # fmt: skip
     panel = draw_panel(config.measure, visitors, corpus.held_items, rng)
     return Bench(config, shop, corpus, panel, home, run / "sft")

@@ -33,7 +33,7 @@ def shop_reward(
         checker: finds the claims of texts.
         config: what is rewarded.
         seed: of the sessions that are looked at, the shoppers who are asked, and what learns.
-        references: item index and text of honest reasons, for the parts that judge the wording.
+        references: item index and text of reasons, for the parts that judge the wording.
     """
     rng = np.random.default_rng(seed)
     placement = placement_under(world, policy, PLACEMENT_SESSIONS, seed, config.clicks.trust_value)

@@ -52,9 +52,7 @@ def run_ppo(context: StageContext) -> dict[str, Any]:
     corpus = make_corpus(config, visitors.catalogue, visitors.profiles)
     checker = ClaimChecker(visitors.catalogue)
     world, policy = current_ranker(context, shop)
-    mix = shop_reward(
-        world, policy, checker, config.reward, context.seed, references(corpus, checker)
-    )
+    mix = shop_reward(world, policy, checker, config.reward, context.seed, references(corpus))
     rows = training_rows(visitors, corpus, np.random.default_rng(context.seed))
     trained = train_in_shop(context, context.inputs["sft"], rows, mix, config.ppo)
     rng = np.random.default_rng([config.seed, 2])

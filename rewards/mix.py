@@ -12,11 +12,12 @@ from pydantic import Field
 from envs.settings import Settings
 from rewards.claims import ClaimChecker, TextClaims, claim_matrix
 from rewards.clicks import ClickReward, ClickRewardConfig
+from rewards.column import finite_column
 from rewards.form import forms
 from rewards.guards import REPEATED, veto
 from rewards.naturalness import NaturalnessReward
 from rewards.scored import Scored as Scored
-from rewards.scored import check_part, check_varies
+from rewards.scored import check_varies
 from rewards.style import redundancy, style_penalty
 from rewards.variety import VarietyReward
 
@@ -65,18 +66,20 @@ class RewardMix:
             clicks: the uplift in the shop.
             config: weights; a part of weight 0 is left out.
             spread: the unit that makes rewards of order one (`uplift_spread`).
-            references: item index and text of honest reasons, for naturalness and variety.
+            references: item index and text of reasons, for naturalness and variety; good
+                wording is that of the honest ones.
             seed: of what those draw.
 
         Raises:
-            UserError: for `naturalness` without references.
+            UserError: for `naturalness` without honest references.
         """
         self.checker, self._clicks, self._config = checker, clicks, config
         self.spread = spread
         shapes: list[str] = []
         if config.naturalness or config.variety:
-            texts = [text for _, text in references]
-            shapes = forms(texts, [checker.check(item, text) for item, text in references])
+            checked = [(text, checker.check(item, text)) for item, text in references]
+            honest = [(text, found) for text, found in checked if not found.unsupported]
+            shapes = forms([text for text, _ in honest], [found for _, found in honest])
         self._natural = (
             NaturalnessReward(shapes, config.refit_every, seed) if config.naturalness else None
         )
@@ -104,7 +107,10 @@ class RewardMix:
             **self._worded(texts, checked),
         }
         for name, values in parts.items():
-            check_part(name, values, len(texts))
+            finite_column(
+                values, f"reward part {name!r}", len(texts), "reasons",
+                lambda row: f"reason {row} of {len(texts)}",
+            )  # fmt: skip
         vetoed = np.array([reason is not None for reason in vetoes], dtype=bool)
         total = np.where(vetoed, -self._config.veto, sum(parts.values()))
         if self._config.repeated is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,25 +40,6 @@ class Scored:
         figures = {name: float(values.mean()) for name, values in rows.items()}
         vetoed = sum(why is not None for why in self.vetoes)
         return {**figures, "veto_rate": vetoed / len(self.vetoes)}
-
-
-def check_part(name: str, values: NDArray[Any], count: int) -> None:
-    """Refuse a part (or the total) that is not one finite number for each reason.
-
-    Raises:
-        UserError: which names the part and the first number that is none.
-    """
-    if values.shape != (count,):
-        raise UserError(
-            f"reward part {name!r} must be one number for each of {count} reasons, but has shape "
-            f"{values.shape}: mend what computes it"
-        )
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        raise UserError(
-            f"reward part {name!r} is {values[bad[0]]} for reason {bad[0]} of {count}: every part "
-            "must be finite; look for NaN in the catalogue's margins and in shop.*"
-        )
 
 
 def check_varies(scored: Scored) -> None:

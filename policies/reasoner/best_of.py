@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from envs.errors import UserError
 from policies.reasoner.backends import TextBackend
 from rewards.claims import ClaimChecker
+from rewards.column import finite_column
 from rewards.guards import veto
 
 F64 = NDArray[np.float64]
@@ -73,26 +74,13 @@ def best_of(
     numbers = np.arange(len(prompts)) if rows is None else np.asarray(rows, dtype=np.int64)
     written = write(prompts, numbers.tolist(), n)
     texts = [text for copies in written for text in copies]
-    rewards = _checked(reward(np.repeat(numbers, n), texts), texts).reshape(-1, n)
+    answer = reward(np.repeat(numbers, n), texts)
+    rewards = finite_column(
+        answer, "best of n: the reward", len(texts), "texts", lambda row: f"the text {texts[row]!r}"
+    ).reshape(-1, n)
     chosen = rewards.argmax(axis=1)  # the first of equals
     kept = [copies[best] for copies, best in zip(written, chosen, strict=True)]
     return BestOf(kept, chosen, rewards)
-
-
-def _checked(rewards: NDArray[np.floating], texts: Sequence[str]) -> F64:
-    found = np.asarray(rewards, dtype=np.float64)
-    if found.shape != (len(texts),):
-        raise UserError(
-            f"best of n: the reward must return one number for each of {len(texts)} texts, it "
-            f"returned shape {found.shape}: mend the reward."
-        )
-    bad = np.flatnonzero(~np.isfinite(found))
-    if bad.size:
-        raise UserError(
-            f"best of n: the reward returned {found[bad[0]]} for the text {texts[bad[0]]!r}: every "
-            "reward must be finite; mend the reward."
-        )
-    return found
 
 
 def fitting_claims(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from envs.errors import UserError
+from rewards.column import finite_column
 from rewards.words import tokens
 from sft.base_model import decode_completions
 from sft.metrics.variety import distinct
@@ -96,27 +97,10 @@ def ask(
 
 
 def _column(values: Any, name: str, prompts: Sequence[str], texts: Sequence[str]) -> F64:
-    """Return ``values`` as ``(B,) float64``, or raise UserError."""
-    try:
-        column = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"ppo: reward {name!r} must return one number for each of {len(texts)} completions, "
-            f"it returned a {type(values).__name__}: mend the reward."
-        ) from error
-    if column.shape != (len(texts),):
-        raise UserError(
-            f"ppo: reward {name!r} must return one number for each of {len(texts)} completions, "
-            f"it returned shape {column.shape}: mend the reward."
-        )
-    bad = np.flatnonzero(~np.isfinite(column))
-    if bad.size:
-        raise UserError(
-            f"ppo: reward {name!r} returned {column[bad[0]]} for the completion "
-            f"{texts[bad[0]]!r} of the prompt {prompts[bad[0]]!r}: every reward must be finite; "
-            "mend the reward."
-        )
-    return column
+    return finite_column(
+        values, f"ppo: reward {name!r}", len(texts), "completions",
+        lambda row: f"the completion {texts[row]!r} of the prompt {prompts[row]!r}",
+    )  # fmt: skip
 
 
 def figures(completions: Sequence[str], scores: Scores) -> dict[str, float]:

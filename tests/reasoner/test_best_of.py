@@ -105,7 +105,7 @@ def test_a_reward_must_be_one_finite_number_a_text() -> None:
     write = scripted([["a", "b"]])
     with pytest.raises(UserError, match=r"one number for each of 2 texts.*shape \(1,\)"):
         best_of(write, lambda rows, texts: np.zeros(1), ["x"], 2)
-    with pytest.raises(UserError, match="returned nan for the text 'b'"):
+    with pytest.raises(UserError, match="is nan for the text 'b'"):
         best_of(write, lambda rows, texts: np.array([0, np.nan]), ["x"], 2)
     with pytest.raises(UserError, match="n must be at least 1, it is 0"):
         best_of(write, by_letters, ["x"], 0)

@@ -262,7 +262,7 @@ def test_a_reward_that_is_not_finite_is_named(toy_sft: Path, tmp_path: Path) -> 
     def broken(texts: list[str], written: list[str], columns: dict[str, list[Any]]) -> np.ndarray:
         return np.full(len(written), np.nan)
 
-    with pytest.raises(UserError, match="reward 'broken' returned nan for the completion"):
+    with pytest.raises(UserError, match="reward 'broken' is nan for the completion"):
         train(toy_sft, tmp_path, broken)
     assert not (tmp_path / "out").exists()
 
@@ -374,7 +374,7 @@ def test_a_reward_of_the_wrong_length_is_named(toy_sft: Path, tmp_path: Path) ->
     def short(texts: list[str], written: list[str], columns: dict[str, list[Any]]) -> np.ndarray:
         return np.zeros(3)
 
-    with pytest.raises(UserError, match=r"'short' must return one number for each of 32 comp"):
+    with pytest.raises(UserError, match=r"'short' must be one number for each of 32 comp"):
         train(toy_sft, tmp_path, short)
 
 

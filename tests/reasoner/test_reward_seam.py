@@ -108,10 +108,10 @@ def test_a_user_error_of_the_reward_is_passed_on_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (np.zeros((3, 1)), r"'poor' must return one number for each of 3 .* shape \(3, 1\)"),
-        (None, r"'poor' must return one number .*it returned shape \(\)|a NoneType"),
-        (["a", "b", "c"], "'poor' must return one number .* a list"),
-        ([0.0, np.inf, 0.0], "'poor' returned inf for the completion 'b' of the prompt 'p1'"),
+        (np.zeros((3, 1)), r"'poor' must be one number for each of 3 .* shape \(3, 1\)"),
+        (None, r"'poor' must be one number .*was shape \(\)|a NoneType"),
+        (["a", "b", "c"], "'poor' must be one number .* a list"),
+        ([0.0, np.inf, 0.0], "'poor' is inf for the completion 'b' of the prompt 'p1'"),
         (Answer(np.zeros(3), {"style": np.zeros(2)}), r"'poor: style' must .* shape \(2,\)"),
         (Answer(np.zeros(3), vetoed=np.zeros(1)), r"'poor: vetoed' must .* shape \(1,\)"),
     ],

@@ -80,22 +80,25 @@ def settings_of(algorithm: str, config: PpoConfig) -> PpoConfig:
 def comparison_stages(run: Path, algorithms: Sequence[str], seeds: int) -> tuple[Stage, ...]:
     """Return the stages of a comparison: a cell for each algorithm and seed, then the table."""
     places = [(name, seed) for name in (BASELINE, *algorithms) for seed in range(seeds)]
-    cells = [_cell(run, name, seed) for name, seed in places]
+    cells = [cell_stage(run, name, seed) for name, seed in places]
     table = Stage(
         TABLE,
         lambda context: _run_table(context, run, places),
         sections=TABLE_SECTIONS,
         needs=tuple(cell.name for cell in cells),
-        files=_source_files(run),
+        files=source_files(run),
     )
     return (*cells, table)
 
 
-def _source_files(run: Path) -> Any:
+def source_files(run: Path) -> Any:
+    """Return what a stage of a comparison depends on beside its sections: the run's writer."""
     return lambda config: [run / name for name in SOURCE]
 
 
-def _cell(run: Path, algorithm: str, seed: int) -> Stage:
+def cell_stage(run: Path, algorithm: str, seed: int) -> Stage:
+    """Return the stage that trains an algorithm with a seed and lets it write for the panel."""
+
     def write(context: StageContext) -> dict[str, Any]:
         return _run_cell(context, open_bench(context.config, run), algorithm)
 
@@ -103,7 +106,7 @@ def _cell(run: Path, algorithm: str, seed: int) -> Stage:
         cell_name(algorithm, seed),
         write,
         sections=CELL_SECTIONS,
-        files=_source_files(run),
+        files=source_files(run),
     )
 
 

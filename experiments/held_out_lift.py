@@ -12,7 +12,7 @@ from envs.assemble import Shop
 from envs.behaviour import ShopConfig
 from experiments.held_out_config import HeldOutConfig
 from experiments.held_out_shop import held_out_worlds, rephrased
-from experiments.measure_intervals import share_of_way
+from experiments.measure_intervals import DRAWS, share_of_way
 from experiments.measure_panel import Panel, Writer
 from experiments.shop_reward import shop_reward
 from policies.baselines import similarity_policy
@@ -25,6 +25,10 @@ F64 = NDArray[np.float64]
 
 #: What the writer ``before`` and the writer ``after`` said, each a text for every row of a panel.
 Pair = tuple[Sequence[str], Sequence[str]]
+#: What the texts of both earn of each prompt, (prompts,) each.
+Earned = tuple[F64, F64]
+#: The training shop among the held-out ones.
+_HOME = "home"
 #: The rewards of the held-out shops by name, which is that of their click model.
 HeldOut = Mapping[str, RewardMix]
 
@@ -73,15 +77,18 @@ def lift(
 
     Returns:
         ``home`` and ``held_out``: the gain in the training shop, and the mean gain in the held-out
-        shops; ``kept``: the share of the former that the latter is; ``shops``: ``gain`` and
-        ``kept`` in each; ``other_words``: ``home``, ``held_out`` and ``kept`` of the texts that
-        were asked for in other words, so that what the words cost can be told from what the shop
-        costs. Each is ``{value, low, high}`` with a 95 % interval that takes the prompts of an item
-        as one cluster; gains are in median margins per impression, and a share is None where there
-        is no gain at home.
+        shops; ``kept``: the share of the former that the latter is; ``lift_kept``: the same of
+        the lift (`lift_kept`), which leaves out how much any text counts in a shop; ``shops``:
+        ``gain``, ``kept`` and ``lift_kept`` in each; ``other_words``: ``home``, ``held_out`` and
+        ``kept`` of the texts that were asked for in other words, so that what the words cost can
+        be told from what the shop costs. Each is ``{value, low, high}`` with a 95 % interval that
+        takes the prompts of an item as one cluster; gains are in median margins per impression,
+        and a share is None where there is no gain at home.
     """
     items = panel.prompt_items
-    at_home, elsewhere = gains(home, held_out, panel, texts)
+    earned = {name: _both(mix, panel, texts) for name, mix in {_HOME: home, **held_out}.items()}
+    here = earned.pop(_HOME)
+    at_home, elsewhere = _gain(here), {name: _gain(both) for name, both in earned.items()}
     away = np.mean(list(elsewhere.values()), axis=0)
     other_home, others = gains(home, held_out, panel, other_words)
     other_away = np.mean(list(others.values()), axis=0)
@@ -89,10 +96,12 @@ def lift(
         "home": clustered_mean(at_home, items).as_dict(),
         "held_out": clustered_mean(away, items).as_dict(),
         "kept": share_kept(at_home, away, items, rng),
+        "lift_kept": lift_kept(here, list(earned.values()), items, rng),
         "shops": {
             name: {
                 "gain": clustered_mean(gain, items).as_dict(),
                 "kept": share_kept(at_home, gain, items, rng),
+                "lift_kept": lift_kept(here, [earned[name]], items, rng),
             }
             for name, gain in elsewhere.items()
         },
@@ -108,12 +117,59 @@ def gains(
     home: RewardMix, held_out: HeldOut, panel: Panel, texts: Pair
 ) -> tuple[F64, dict[str, F64]]:
     """Uplift of the second writer's texts less the first one's, (prompts,): at home, elsewhere."""
+    return (
+        _gain(_both(home, panel, texts)),
+        {name: _gain(_both(mix, panel, texts)) for name, mix in held_out.items()},
+    )
 
-    def gain(mix: RewardMix) -> F64:
-        before, after = (worth(mix, panel, said) for said in texts)
-        return after - before
 
-    return gain(home), {name: gain(mix) for name, mix in held_out.items()}
+def _both(mix: RewardMix, panel: Panel, texts: Pair) -> Earned:
+    before, after = (worth(mix, panel, said) for said in texts)
+    return before, after
+
+
+def _gain(earned: Earned) -> F64:
+    return earned[1] - earned[0]
+
+
+def lift_kept(
+    home: Earned, held_out: Sequence[Earned], items: NDArray[np.int64], rng: np.random.Generator
+) -> dict[str, float] | None:
+    """Lift in the held-out shops over the lift at home, ``{value, low, high}``.
+
+    A shop's lift is sum(after - before) / sum(before), the relative gain that click-through rates
+    are reported by; several shops' lifts are averaged. Where every text counts half as much, as in
+    a shop whose readers see fewer places, the gain is half of that at home and the lift is the
+    same. The interval is a percentile bootstrap of whole items; there is none where in one of its
+    samples nothing is earned before or nothing is gained at home.
+
+    Args:
+        home: what both writers' texts earn of each prompt, (n,) each.
+        held_out: the same in each held-out shop.
+        items: item of each prompt, (n,).
+        rng: resamples items.
+    """
+    pairs = [home, *held_out]
+    columns = [column for before, after in pairs for column in (after - before, before)]
+    _, member = np.unique(items, return_inverse=True)
+    parts = np.stack([np.bincount(member, column) for column in columns], axis=1)  # (G, 2 + 2S)
+    whole = parts.sum(axis=0)
+    if (whole[[0, *range(1, len(whole), 2)]] <= 0).any():
+        return None
+    groups = len(parts)
+    times = rng.multinomial(groups, np.full(groups, 1 / groups), size=DRAWS)
+    sums = times @ parts
+    value = float(_lift_ratio(whole[None])[0])
+    if groups < 2 or (sums[:, [0, *range(1, len(whole), 2)]] <= 0).any():
+        return {"value": value}
+    low, high = np.quantile(_lift_ratio(sums), (0.025, 0.975))
+    return {"value": value, "low": float(low), "high": float(high)}
+
+
+def _lift_ratio(sums: F64) -> F64:
+    """Mean lift away over lift at home of rows (gain, before, gain, before, ...), (n,)."""
+    lifts = sums[:, 0::2] / sums[:, 1::2]
+    return lifts[:, 1:].mean(axis=1) / lifts[:, 0]
 
 
 def worth(mix: RewardMix, panel: Panel, texts: Sequence[str]) -> F64:

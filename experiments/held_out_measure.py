@@ -43,11 +43,11 @@ def measure_held_out(
     other_words = in_other_words(shop, held_out, panel, writers, context.seed + 1, rng)
     found = lift(home, rewards, panel, texts, other_words, rng)
     for where, kept in (
-        ("in the held-out shops", found["kept"]),
-        ("there when facts are told in other words", found["other_words"]["kept"]),
+        ("lift is left in the held-out shops", found["lift_kept"]),
+        ("gain is left there when facts are told in other words", found["other_words"]["kept"]),
     ):
         # Without an interval the gain at home may be nought: there is another warning for that.
         if kept is not None and "low" in kept and kept["value"] < WANTED:
             span = f"{kept['low']:.0%} to {kept['high']:.0%}"
-            context.warn(f"{kept['value']:.0%} ({span}) of the PPO gain is left {where}")
+            context.warn(f"{kept['value']:.0%} ({span}) of the PPO {where}")
     return found

@@ -9,9 +9,10 @@ Run it after `shelftalk sft CONFIG` (it runs what is missing), from the reposito
 
 For each seed our PPO trains with the config's settings. TRL's trainer then gets as many CPU
 seconds, its rewards included: a first short training says how long its cycle takes, and its
-learning rate falls to zero over as many cycles as fit. Learning rate and epochs are tried on the first seed
-(`TRIED`), and the setting that earned most there is used for the others, which is to its advantage.
-Both writers then write for the same held-out prompts, and one table judges them.
+learning rate falls to zero over as many cycles as fit. Learning rate and epochs are tried on the
+first seed (`TRIED`), and the setting that earned most there is used for the others, which is to its
+advantage. Both writers
+then write for the same held-out prompts, and one table judges them.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def against_trl(
     overrides: Overrides = None,
 ) -> None:
     """Train both, write for the held-out prompts, print the table."""
-    settings, console = read_config(config, overrides), Console()
+    settings, console = read_config(config, overrides, None), Console()
     limit_threads()
     python = rival_python(rival, console)
     # Our cells are those of `shelftalk compare`: whatever that has finished is kept.

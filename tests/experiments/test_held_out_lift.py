@@ -16,6 +16,7 @@ from experiments.held_out_lift import (
     held_out_rewards,
     in_other_words,
     lift,
+    lift_kept,
     share_kept,
     worth,
 )
@@ -85,6 +86,29 @@ def test_where_nothing_was_gained_there_is_nothing_to_keep() -> None:
     found = lift(mix(1), {"twin": mix(1)}, PANEL, (AFTER, BEFORE), (AFTER, BEFORE), rng())
     assert found["home"]["value"] == pytest.approx(-2)
     assert found["kept"] is None
+
+
+def test_a_shop_where_all_texts_count_half_keeps_the_whole_lift() -> None:
+    before, after = np.array([1.0, 2, 3, 2]), np.array([1.5, 2, 5, 2.5])
+    items = np.array([1, 1, 2, 3])
+    half = lift_kept((before, after), [(before / 2, after / 2)], items, rng())
+    assert half == pytest.approx({"value": 1, "low": 1, "high": 1})
+
+
+def test_lifts_of_several_shops_are_averaged() -> None:
+    """At home 25 % more; 10 % and 20 % more elsewhere."""
+    ones = np.ones(4)
+    found = lift_kept(
+        (4 * ones, 5 * ones), [(ones, 1.1 * ones), (2 * ones, 2.4 * ones)], np.arange(4), rng()
+    )
+    assert found is not None
+    assert found["value"] == pytest.approx((0.1 + 0.2) / 2 / 0.25)
+
+
+def test_no_lift_is_kept_where_there_was_none_or_nothing_to_lift() -> None:
+    ones = np.ones(4)
+    assert lift_kept((ones, ones), [(ones, 2 * ones)], np.arange(4), rng()) is None
+    assert lift_kept((-ones, ones), [(ones, 2 * ones)], np.arange(4), rng()) is None
 
 
 def test_the_interval_of_a_share_covers_it_as_often_as_it_says() -> None:

@@ -51,7 +51,7 @@ def scored(checker: ClaimChecker, clicks: ClickReward, config: RewardConfig) -> 
 
 
 def test_total_is_the_sum_of_parts_or_the_veto(checker: ClaimChecker, clicks: ClickReward) -> None:
-    config = RewardConfig(style=0.3, veto=2.5)
+    config = RewardConfig(style=0.3, veto=2.5, variety=0)
     result = scored(checker, clicks, config)
     claims, lies, words = claim_matrix(result.checked, checker.n_aspects)
     uplift = clicks.score(np.arange(20), np.arange(20) % 8, claims, lies, words)
@@ -68,13 +68,13 @@ def test_total_is_the_sum_of_parts_or_the_veto(checker: ClaimChecker, clicks: Cl
 
 
 def test_weights_turn_parts_off(checker: ClaimChecker, clicks: ClickReward) -> None:
-    bare = scored(checker, clicks, RewardConfig(style=0, veto=0))
+    bare = scored(checker, clicks, RewardConfig(style=0, veto=0, variety=0))
     honest = np.array([v is None for v in bare.vetoes])
     np.testing.assert_allclose(bare.total, np.where(honest, bare.parts["clicks"], 0))
 
 
 def test_nothing_to_score(checker: ClaimChecker, clicks: ClickReward) -> None:
-    mix = RewardMix(checker, clicks, RewardConfig(), SPREAD)
+    mix = RewardMix(checker, clicks, PLAIN, SPREAD)
     result = mix.score(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), [])
     assert result.total.shape == (0,)
 
@@ -115,6 +115,8 @@ def test_spread_of_a_shop_without_facts_is_no_zero(world: World, clicks: ClickRe
 
 # Wording: naturalness and variety.
 
+#: Nothing that judges the wording.
+PLAIN = RewardConfig(variety=0)
 WORDED = RewardConfig(naturalness=0.3, variety=0.5, refit_every=2)
 ITEMS, SEGMENTS = np.arange(60), np.arange(60) % 8
 
@@ -133,7 +135,7 @@ def worded(checker: ClaimChecker, clicks: ClickReward) -> RewardMix:
 
 
 def test_wording_is_left_out_unless_asked_for(checker: ClaimChecker, clicks: ClickReward) -> None:
-    assert set(scored(checker, clicks, RewardConfig()).parts) == {"clicks", "style"}
+    assert set(scored(checker, clicks, PLAIN).parts) == {"clicks", "style"}
 
 
 def test_total_sums_the_parts_of_wording_too(worded: RewardMix) -> None:
@@ -196,7 +198,7 @@ def test_state_goes_through_a_file(worded: RewardMix, tmp_path: Path,
 
 
 def test_a_mix_that_learns_nothing_has_no_state(checker: ClaimChecker, clicks: ClickReward) -> None:
-    assert RewardMix(checker, clicks, RewardConfig(), SPREAD).state() == {}
+    assert RewardMix(checker, clicks, PLAIN, SPREAD).state() == {}
 
 
 def test_naturalness_without_references_is_a_clear_error(
@@ -216,12 +218,12 @@ def test_a_repeated_claim_may_cost_less_than_a_lie(
     once, twice, lie = (
         sentences_of(form) for form in ("It has {0}.", "It has {0} and {0}.", "It has {0}, magic.")
     )
-    soft = RewardMix(checker, clicks, RewardConfig(style=0, repeated=0.5), SPREAD)
+    soft = RewardMix(checker, clicks, RewardConfig(style=0, repeated=0.5, variety=0), SPREAD)
     plain, said, lied = (soft.score(ITEMS, SEGMENTS, texts) for texts in (once, twice, lie))
     np.testing.assert_allclose(said.total, plain.total - 0.5, rtol=1e-4, atol=1e-5)
     assert (said.uplift == 0).all()
     np.testing.assert_array_equal(lied.total, -2)
-    hard = RewardMix(checker, clicks, RewardConfig(), SPREAD)
+    hard = RewardMix(checker, clicks, PLAIN, SPREAD)
     np.testing.assert_array_equal(hard.score(ITEMS, SEGMENTS, twice).total, -2)
 
 
@@ -229,7 +231,7 @@ def test_a_repeated_claim_may_cost_less_than_a_lie(
 
 
 def test_means_name_every_part(checker: ClaimChecker, clicks: ClickReward) -> None:
-    result = scored(checker, clicks, RewardConfig())
+    result = scored(checker, clicks, PLAIN)
     means = result.means
     assert set(means) == {"clicks", "style", "total", "uplift", "veto_rate"}
     assert means["veto_rate"] == 0.5
@@ -243,7 +245,7 @@ def test_a_part_that_is_no_number_is_named(checker: ClaimChecker, world: World) 
         replace(world, margin=margin), ClickRewardConfig(),
         np.full(len(margin), 0.5, dtype=np.float32), np.random.default_rng(0),
     )  # fmt: skip
-    mix = RewardMix(checker, broken, RewardConfig(), SPREAD)
+    mix = RewardMix(checker, broken, PLAIN, SPREAD)
     with pytest.raises(UserError, match="reward part 'clicks' is nan for reason 3 of 20"):
         mix.score(np.arange(20), np.arange(20) % 8, texts(20))
 
@@ -255,7 +257,7 @@ def _large(form: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 
 def test_a_batch_of_vetoes_is_a_clear_error(checker: ClaimChecker, clicks: ClickReward) -> None:
-    mix = RewardMix(checker, clicks, RewardConfig(), SPREAD)
+    mix = RewardMix(checker, clicks, PLAIN, SPREAD)
     batch = _large("Magic {}.")
     with pytest.raises(UserError, match=rf"all {LARGE} .* vetoed \({LARGE} times 'unsupported cl"):
         mix.learn(*batch)
@@ -272,6 +274,6 @@ def test_a_batch_worth_the_same_throughout_is_a_clear_error(
     deaf = world.with_config(ShopConfig(w_reason=0))
     examined = np.full(len(world.quality), 0.5, dtype=np.float32)
     clicks = ClickReward(deaf, ClickRewardConfig(trust_value=0), examined, np.random.default_rng(0))
-    mix = RewardMix(checker, clicks, RewardConfig(), SPREAD)
+    mix = RewardMix(checker, clicks, PLAIN, SPREAD)
     with pytest.raises(UserError, match=rf"part 'clicks' is 0 for all {LARGE} reasons .*w_reason"):
         mix.learn(*_large("It has {}."))

@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 
 from envs.progress import Progress, silent
 from experiments.algorithms_bench import Bench
-from experiments.held_out_lift import share_kept, worth
+from experiments.held_out_lift import lift_kept, share_kept, worth
+from experiments.measure_intervals import share_of_way
 from experiments.measure_panel import Said
 from experiments.measure_writing import Measured, as_figures, paired
 from sft.metrics.figures import clustered_mean
 
 F64 = NDArray[np.float64]
+
+
+#: The algorithm whose reward is the end of the way.
+CEILING = "best_of"
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,14 @@ class Judged:
 
     cell: Cell
     measured: Measured
-    #: Uplift of each prompt at home and, averaged over them, in the held-out shops, (prompts,).
+    #: Uplift of each prompt at home and in each held-out shop, (prompts,).
     home: F64
-    held_out: F64
+    away: dict[str, F64]
+
+    @property
+    def held_out(self) -> F64:
+        """Uplift of each prompt averaged over the held-out shops, (prompts,)."""
+        return np.mean(list(self.away.values()), axis=0)
 
 
 def make_table(bench: Bench, cells: Sequence[Cell], progress: Progress = silent) -> dict[str, Any]:
@@ -48,7 +58,8 @@ def make_table(bench: Bench, cells: Sequence[Cell], progress: Progress = silent)
         ``prompts``, ``samples``, ``seeds``, ``budget`` (``cycles`` or ``seconds``), ``unit``, and
         ``rows``, one an algorithm: ``reward`` and ``held_out`` (means), ``gain`` and
         ``held_out_gain`` over the first algorithm (``{value, low, high}``, paired by seed and
-        prompt), ``gain_by_seed``, ``kept`` (share of the gain left in the held-out shops, or None),
+        prompt), ``gain_by_seed``, ``kept`` and ``lift_kept`` (share of the gain, and of the lift,
+        left in the held-out shops, or None), ``way`` (share of the way to the best of n, or None),
         ``kl`` (nats a text, None without a model), ``figures`` (those of
         `experiments.measure_writing`), ``paired`` (their differences from the first algorithm's),
         ``train_cpu_seconds`` and ``cpu_ms_per_text``. All means are over seeds; intervals take all
@@ -58,13 +69,13 @@ def make_table(bench: Bench, cells: Sequence[Cell], progress: Progress = silent)
     judged: dict[str, list[Judged]] = {}
     for done, cell in enumerate(cells):
         progress(done, len(cells), {})
-        away = [worth(mix, bench.panel, cell.said.texts) for mix in held_out.values()]
+        texts = cell.said.texts
         judged.setdefault(cell.algorithm, []).append(
             Judged(
                 cell,
                 judge.measure(cell.said),
-                worth(bench.home, bench.panel, cell.said.texts),
-                np.mean(away, axis=0),
+                worth(bench.home, bench.panel, texts),
+                {name: worth(mix, bench.panel, texts) for name, mix in held_out.items()},
             )
         )
     progress(len(cells), len(cells), {})
@@ -77,14 +88,24 @@ def make_table(bench: Bench, cells: Sequence[Cell], progress: Progress = silent)
         "seeds": len(first),
         "budget": {name: value for name, value in budget.items() if value is not None},
         "held_out_shops": list(held_out),
-        "rows": [_row(bench, rows, first) for rows in judged.values()],
+        "rows": [_row(bench, rows, first, judged.get(CEILING)) for rows in judged.values()],
     }
 
 
-def _row(bench: Bench, cells: Sequence[Judged], first: Sequence[Judged]) -> dict[str, Any]:
+def _row(
+    bench: Bench, cells: Sequence[Judged], first: Sequence[Judged], best: Sequence[Judged] | None
+) -> dict[str, Any]:
     items = np.tile(bench.panel.prompt_items, len(cells))
     gain = np.concatenate([one.home - base.home for one, base in zip(cells, first, strict=True)])
+    before, after = _homes(first), _homes(cells)
     away = np.concatenate([one.held_out - base.held_out for one, base in zip(cells, first)])
+    elsewhere = [
+        (
+            np.concatenate([one.away[name] for one in first]),
+            np.concatenate([one.away[name] for one in cells]),
+        )
+        for name in first[0].away
+    ]
     measured = _joined([one.measured for one in cells])
     found: dict[str, Any] = {
         "algorithm": cells[0].cell.algorithm,
@@ -104,8 +125,22 @@ def _row(bench: Bench, cells: Sequence[Judged], first: Sequence[Judged]) -> dict
         "gain_by_seed": [float(part.mean()) for part in np.split(gain, len(cells))],
         "held_out_gain": clustered_mean(away, items).as_dict(),
         "kept": share_kept(gain, away, items, rng),
+        "lift_kept": lift_kept((before, after), elsewhere, items, rng),
+        "way": _way(before, after, best, items, rng),
         "paired": as_figures(paired(measured, base)),
     }
+
+
+def _homes(cells: Sequence[Judged]) -> F64:
+    return np.concatenate([one.home for one in cells])
+
+
+def _way(
+    before: F64, after: F64, best: Sequence[Judged] | None, items: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> dict[str, float] | None:  # fmt: skip
+    share = None if best is None else share_of_way(before, after, _homes(best), items, rng)
+    return None if share is None else share.as_dict()
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -137,7 +172,8 @@ def _joined(parts: Sequence[Measured]) -> Measured:
 #: Rewards are shown per so many impressions.
 _PER = 1_000
 _HEAD = (
-    "algorithm", "reward", "gain over SFT", "gain by seed", "held-out gain", "kept", "KL",
+    "algorithm", "reward", "gain over SFT", "gain by seed", "way to best of n", "held-out gain",
+    "gain kept", "lift kept", "KL",
     "claim precision", "distinct-2", "profile match", "swap test", "vetoed", "training, CPU s",
     "writing, CPU ms",
 )  # fmt: skip
@@ -159,8 +195,10 @@ def _printed(row: dict[str, Any]) -> list[str]:
         f"{_PER * row['reward']:.3f}",
         _span(row.get("gain"), _PER),
         " ".join(f"{_PER * gain:+.3f}" for gain in row.get("gain_by_seed", ())) or "-",
+        _kept(row.get("way")),
         _span(row.get("held_out_gain"), _PER),
         _kept(row.get("kept")),
+        _kept(row.get("lift_kept")),
         "-" if row["kl"] is None else f"{row['kl']:.2f}",
         share("claim_precision"),
         share("distinct2"),
@@ -197,8 +235,10 @@ def notes(table: dict[str, Any]) -> list[str]:
         "prompt, with 95 % intervals clustered by item; how much training itself varies, the gains "
         "by seed show.",
         f"Held-out gain: the mean over shops that no training saw (read as "
-        f"{', '.join(table['held_out_shops'])}; weights and tastes drawn anew); kept: the share of "
-        "the gain that is left there.",
+        f"{', '.join(table['held_out_shops'])}; weights and tastes drawn anew). Gain kept: the "
+        "share of the gain that is left there; lift kept: the same of the relative gain, which "
+        "leaves out how much any text counts in a shop.",
+        "Way to best of n: share of the way from SFT's reward to that of the best of n SFT texts.",
         "KL from SFT in nats a text; of best_of it is the upper bound log n - (n - 1)/n.",
     ]
 

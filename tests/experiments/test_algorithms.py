@@ -149,6 +149,19 @@ def test_the_table_is_printed_with_every_row_and_what_to_know(table: dict[str, A
     assert page.count("<tr>") == 4
 
 
+def test_the_best_of_n_is_the_end_of_the_way(bench: Bench) -> None:
+    rows = len(bench.panel.prompts)
+    figures = {"kl": 0, "train_cpu_seconds": 0, "cpu_ms_per_text": 0}
+    said = bench.judge().rules(np.random.default_rng(0))
+    half = Said([*said.texts[: rows // 2], *[""] * (rows - rows // 2)], [""] * rows)
+    cells = [Cell("sft", 0, Said([""] * rows, [""] * rows), figures), Cell("ppo", 0, half, figures)]
+    assert make_table(bench, cells)["rows"][1]["way"] is None
+    table = make_table(bench, [*cells, Cell("best_of", 0, said, figures)])
+    _, ppo, best = table["rows"]
+    assert best["way"]["value"] == pytest.approx(1)
+    assert ppo["way"]["value"] == pytest.approx(ppo["gain"]["value"] / best["gain"]["value"])
+
+
 def test_rows_of_another_number_of_seeds_are_refused(bench: Bench) -> None:
     rows = len(bench.panel.prompts)
     said, figures = Said([""] * rows, [""] * rows), {"kl": 0, "train_cpu_seconds": 0}

@@ -42,7 +42,7 @@ class RewardConfig(Settings):
     for that of the corpus; 0 trains no discriminator."""
     refit_every: int = Field(5, ge=1)
     """Batches that the policy writes between two trainings of that discriminator."""
-    variety: float = Field(0.2, ge=0)
+    variety: float = Field(0.15, ge=0)
     """Price, in spreads, of a wording that all other texts of the batch use (their share counts)
     or that the corpus never uses; 0 leaves variety to chance."""
 

@@ -17,7 +17,7 @@ class PpoConfig(Settings):
     """`ppo` has a critic (ours, on TRL); `grpo` and `rloo` are TRL's own."""
     seconds: float | None = Field(None, gt=0)
     """Time to train for, instead of `cycles`; the result then depends on the machine's speed."""
-    cycles: int | None = Field(60, ge=1)
+    cycles: int | None = Field(65, ge=1)
     """Cycles to train for, each writes, scores and learns once; null for `seconds`."""
     completions: int = Field(256, ge=2)
     """Completions written in a cycle, by all processes together."""
@@ -29,13 +29,13 @@ class PpoConfig(Settings):
     """Parts that each minibatch is read in, where one does not fit the memory at once."""
     epochs: int = Field(1, ge=1)
     """Times that a cycle's completions are learned from."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(8e-4, gt=0)
     """First learning rate of the adapter, which falls to zero over `cycles` (with `seconds` it
     stays, and 1e-3 was seen to diverge)."""
     kl_in: Literal["reward", "loss"] = "reward"
     """Where ppo pays for leaving SFT: `reward` takes it off each token's reward, so that it is
     credited like any other reward; `loss` adds its k3 estimate to the loss (as grpo does)."""
-    kl_coefficient: float = Field(0.035, ge=0)
+    kl_coefficient: float = Field(0.037, ge=0)
     """Price of a nat of KL from the SFT policy: in the reward for rloo, in the loss for grpo."""
     kl_target: float | None = Field(None, gt=0)
     """Nats per completion that the price is steered towards: each cycle above raises it by up to
@@ -53,7 +53,7 @@ class PpoConfig(Settings):
     """What judges a place in a text (ppo only): `head` reads the policy's own states, `separate`
     those of the SFT policy, which stay what they are, `none` leaves it to the other completions of
     the prompt (REINFORCE with a leave-one-out baseline)."""
-    critic_learning_rate: float = Field(1e-3, gt=0)
+    critic_learning_rate: float = Field(8e-4, gt=0)
     """Learning rate of the critic."""
     critic_epochs: int = Field(1, ge=1)
     """Times that the critic learns from a cycle's completions."""

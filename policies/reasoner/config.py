@@ -31,7 +31,7 @@ class PpoConfig(Settings):
     """Times that a cycle's completions are learned from."""
     learning_rate: float = Field(8e-4, gt=0)
     """First learning rate of the adapter, which falls to zero over `cycles` (with `seconds` it
-    stays, and 1e-3 was seen to diverge)."""
+    stays; 1e-3 was seen to diverge)."""
     kl_in: Literal["reward", "loss"] = "reward"
     """Where ppo pays for leaving SFT: `reward` takes it off each token's reward, so that it is
     credited like any other reward; `loss` adds its k3 estimate to the loss (as grpo does)."""
@@ -53,7 +53,7 @@ class PpoConfig(Settings):
     """What judges a place in a text (ppo only): `head` reads the policy's own states, `separate`
     those of the SFT policy, which stay what they are, `none` leaves it to the other completions of
     the prompt (REINFORCE with a leave-one-out baseline)."""
-    critic_learning_rate: float = Field(8e-4, gt=0)
+    critic_learning_rate: float = Field(1e-3, gt=0)
     """Learning rate of the critic."""
     critic_epochs: int = Field(1, ge=1)
     """Times that the critic learns from a cycle's completions."""

@@ -10,6 +10,7 @@ from array import array
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,13 @@ from pydantic import Field
 from scipy import sparse
 
 from envs.catalogue import Catalogue
+from envs.encoder_config import TextConfig
+from envs.errors import UserError
 from envs.progress import Progress, silent
 from envs.settings import Settings
 from envs.shoppers import Profiles, price_z
-from envs.text_encoder import TextEncoder, fit_text_encoder, tokens
+from envs.text_encoder import Encoder, fit_text_encoder, tokens
+from envs.transformer_encoder import load_transformer
 
 F32 = NDArray[np.float32]
 
@@ -33,7 +37,8 @@ class SimilarityConfig(Settings):
     """Similarity scores and candidate pools."""
 
     dimensions: int = Field(64, ge=2)
-    """Dimensions of the text embedding."""
+    """Dimensions of the text embedding; a transformer has its own number."""
+    text: TextConfig = TextConfig()
     pool: int = Field(60, ge=2)
     """Candidates kept for each anchor."""
     explore: float = Field(0.2, ge=0, le=1)
@@ -53,7 +58,8 @@ class SimilarityConfig(Settings):
 class ItemIndex:
     """What the scores of any anchor are computed from."""
 
-    encoder: TextEncoder
+    #: An `Encoder`.
+    encoder: Any
     #: Text embedding of each item, (I, d) float32.
     embedding: F32
     #: Item-item co-interaction cosine, sparse (I, I).
@@ -146,16 +152,30 @@ def _postings(items: pd.DataFrame) -> tuple[list[str], sparse.csr_matrix]:
     return names, sparse.csr_matrix((np.ones(len(words), dtype=bool), where), shape=shape)
 
 
-def _embeddings(
-    texts: list[str], config: SimilarityConfig, rng: np.random.Generator, progress: Progress
-) -> tuple[TextEncoder, F32]:
-    """Fit the text encoder and return it with the embedding of each text, (I, d) float32."""
-    encoder = fit_text_encoder(texts, config.dimensions, rng)
+def frozen_encoder(texts: list[str], config: SimilarityConfig, rng: np.random.Generator) -> Encoder:
+    """Return the encoder that a config names, untuned.
+
+    Raises:
+        UserError: it has to be made or trained, which is the work of the stage `similarity`.
+    """
+    named = config.text.encoder
+    if named == "local" or config.text.tune.steps:
+        raise UserError(
+            "similarity.text: a local or tuned encoder is trained by the stage `similarity` of "
+            "`shelftalk run`; give the folder of such a run, or leave encoder and tune.steps out"
+        )
+    if named == "tfidf":
+        return fit_text_encoder(texts, config.dimensions, rng)
+    return load_transformer(named)
+
+
+def _embedding(encoder: Encoder, texts: list[str], progress: Progress) -> F32:
+    """Return the embedding of each text, (I, d) float32."""
     blocks = []
     for start in range(0, len(texts), _TEXT_BLOCK):
         blocks.append(encoder.encode(texts[start : start + _TEXT_BLOCK]))
         progress(min(start + _TEXT_BLOCK, len(texts)), len(texts), {})
-    return encoder, np.concatenate(blocks)
+    return np.concatenate(blocks)
 
 
 def build_index(
@@ -164,12 +184,19 @@ def build_index(
     config: SimilarityConfig,
     rng: np.random.Generator,
     progress: Progress = silent,
+    encoder: Encoder | None = None,
 ) -> ItemIndex:
     """Compute everything that scores need, once for a catalogue and its history.
 
-    ``progress`` counts the items whose text is encoded, which is most of the time.
+    ``progress`` counts the items whose text is encoded, which is most of the time. ``encoder`` is
+    one made beforehand; without it the config's is taken, untuned.
+
+    Raises:
+        UserError: the config's encoder has to be trained, or cannot be read.
     """
-    encoder, embedding = _embeddings(item_texts(catalogue), config, rng, progress)
+    texts = item_texts(catalogue)
+    encoder = encoder or frozen_encoder(texts, config, rng)
+    embedding = _embedding(encoder, texts, progress)
     behaviour = _behaviour(profiles, catalogue.n_items)
     scale = float(np.quantile(behaviour.data, 0.999)) if behaviour.nnz else 1.0
     classes = profiles.class_mix > 0

@@ -1,7 +1,8 @@
 """What a real shop would know of a page: the observation of the ranker, in the shop and in service.
 
 Never hidden taste, trust or true click probabilities: only similarities, item facts, features of
-the reasons, what was shown and clicked in this session, and the observed profile.
+the reasons, what was shown and clicked in this session, the observed profile, and what the
+histories of all shoppers let a shop expect of this one (`envs.liking`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.compiled import compiled
+from envs.liking import BANDS, Likes, nothing_known
 from envs.prefetch import AHEAD, prefetch
 from envs.reasons import ReasonTable
 from envs.similarity import SCENES, SCORES
@@ -21,6 +23,8 @@ F32 = NDArray[np.float32]
 
 #: Names of the features of a reason, in order.
 REASON_FEATURES = ("reason_claims", "reason_match", "reason_unsupported", "reason_words")
+#: Names of how an item fits what is expected of the shopper: aspects, price, class; see `Likes`.
+LIKING_FEATURES = ("taste_liking", "price_liking", "class_liking")
 #: Names of the F item features, in order.
 ITEM_FEATURES = (
     *SCORES,
@@ -31,6 +35,7 @@ ITEM_FEATURES = (
     *REASON_FEATURES,
     "class_exposure",
     "class_clicked",
+    *LIKING_FEATURES,
 )
 #: Names of the C_ctx context features, in order.
 CONTEXT_FEATURES = (
@@ -46,6 +51,7 @@ CONTEXT_FEATURES = (
 _SCORES = len(SCORES)
 _REASON = ITEM_FEATURES.index("reason_claims")
 _SESSION = ITEM_FEATURES.index("class_exposure")
+_LIKING = ITEM_FEATURES.index("taste_liking")
 _PARTS = len(REASON_FEATURES)
 _COUNTS = len(SCENES)
 #: Column of `ItemFacts.seen`.
@@ -113,7 +119,8 @@ def context_rows(
 def window_rows(
     out: Any, mask: Any, variants: Any, pool_items: Any, pool_scores: Any, anchor: Any,
     offset: Any, bought: Any, seen: Any, reasons: Any, segment: Any, price_level: Any,
-    exposure: Any, clicked: Any,
+    exposure: Any, clicked: Any, liked_items: Any, liked_by: Any, bands: Any,
+    shopper: Any,
 ) -> None:  # fmt: skip
     """Write the features of N candidates each, a window into the pools of B sessions.
 
@@ -133,8 +140,14 @@ def window_rows(
         price_level: observed within-class price z-score, (B,).
         exposure: how much of each class was shown lately, (B, C).
         clicked: 1 where a class was clicked in this session, (B, C).
+        liked_items: item side of `Likes`, (I, T + 3) float32.
+        liked_by: shopper side of `Likes`, (U, T + 3 + C) float32.
+        bands: how many of its columns are price bands, after the tastes.
+        shopper: row in ``liked_by``, (B,) int.
     """
     width, segments = pool_items.shape[1], reasons.shape[2]
+    traits = liked_items.shape[1]
+    tastes, zero = traits - bands, np.float32(0)
     for row in range(out.shape[0]):
         if row + AHEAD < out.shape[0]:
             pool, column = anchor[row + AHEAD], offset[row + AHEAD] % width
@@ -142,10 +155,13 @@ def window_rows(
                 item = int(pool_items[pool, column])
                 prefetch(seen, item * (CLASS + 1))
                 prefetch(reasons, (item * segments + segment[row + AHEAD]) * _PARTS)
+                prefetch(liked_items, item * traits)
+                prefetch(liked_items, item * traits + traits - 1)
                 column = column + 1 if column + 1 < width else 0
         pool, column, who = anchor[row], offset[row] % width, segment[row]
         level = price_level[row] / np.float32(3)
         buyer = bought.shape[1] > 0 and bought[row, 0] >= 0
+        likes = shopper[row]
         for place in range(out.shape[1]):
             item = pool_items[pool, column]
             for score in range(_SCORES):
@@ -160,6 +176,14 @@ def window_rows(
             kind = int(seen[item, CLASS])
             out[row, place, _SESSION] = exposure[row, kind]
             out[row, place, _SESSION + 1] = clicked[row, kind]
+            fit, price_fit = zero, zero
+            for trait in range(tastes):
+                fit += liked_by[likes, trait] * liked_items[item, trait]
+            for trait in range(tastes, traits):
+                price_fit += liked_by[likes, trait] * liked_items[item, trait]
+            out[row, place, _LIKING] = fit
+            out[row, place, _LIKING + 1] = price_fit
+            out[row, place, _LIKING + 2] = liked_by[likes, traits + kind]
             mask[row, place] = 1
             if buyer:
                 for past in range(bought.shape[1]):
@@ -175,7 +199,8 @@ def window_rows(
 
 def item_features(
     facts: ItemFacts, items: NDArray[np.int64], scores: F32, segment: NDArray[np.int64],
-    price_level: F32, exposure: F32, clicked: F32,
+    price_level: F32, exposure: F32, clicked: F32, likes: Likes | None = None,
+    shopper: NDArray[np.int64] | None = None,
 ) -> F32:  # fmt: skip
     """Features of N given candidates in B sessions, (B, N, F) float32.
 
@@ -187,14 +212,22 @@ def item_features(
         price_level: observed within-class price z-score, (B,).
         exposure: how much of each class was shown lately, (B, C).
         clicked: 1 where a class was clicked in this session, (B, C).
+        likes: what is expected of shoppers; None expects nothing (its features are 0).
+        shopper: row of each session in ``likes``, (B,) int; needed with ``likes``.
     """
     rows, count = items.shape
+    if likes is None or shopper is None:
+        likes, shopper = (
+            nothing_known(len(facts.seen), 1, exposure.shape[1]),
+            np.zeros_like(segment),
+        )
     out = np.empty((rows, count, len(ITEM_FEATURES)), dtype=np.float32)
     window_rows(
         out, np.empty((rows, count), dtype=np.float32), np.empty((rows, count, 0, 4), np.float32),
         items, scores, np.arange(rows), np.zeros(rows, dtype=np.int64),
         np.empty((rows, 0), dtype=np.int64), facts.seen, facts.reasons[None], segment,
-        price_level, exposure, clicked,
+        price_level, exposure, clicked, likes.items, likes.shoppers, len(BANDS),
+        shopper,
     )  # fmt: skip
     return out
 

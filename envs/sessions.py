@@ -19,6 +19,7 @@ from envs.behaviour import sigmoid
 from envs.clicks import ClickModel
 from envs.counter_rng import Keys
 from envs.kernels_session import HOME, SEARCH, SIMILAR
+from envs.liking import BANDS
 from envs.observation import (
     CONTEXT_FEATURES,
     ITEM_FEATURES,
@@ -180,6 +181,7 @@ def observe(world: World, state: SessionState) -> dict[str, F32]:
     config, tables = world.config, world.tables
     variants = len(tables.told) if config.reasons == "choice" else 0
     segment, level = tables.segment[state.shopper], tables.price_level[state.shopper]
+    liked = world.liked
     seen = {
         "context": np.empty((rows, len(CONTEXT_FEATURES)), dtype=np.float32),
         "items": np.empty((rows, count, len(ITEM_FEATURES)), dtype=np.float32),
@@ -194,7 +196,8 @@ def observe(world: World, state: SessionState) -> dict[str, F32]:
     window_rows(
         seen["items"], seen["mask"], seen["reasons"], tables.pool_items, tables.pool_scores,
         state.anchor, state.offset, state.bought, tables.seen, tables.reason_seen, segment, level,
-        state.satiation, state.clicked_class,
+        state.satiation, state.clicked_class, liked.items, liked.shoppers, len(BANDS),
+        state.shopper,
     )  # fmt: skip
     if not variants:
         del seen["reasons"]

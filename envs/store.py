@@ -18,13 +18,16 @@ from envs.files import atomic_path, read_json, write_json
 from envs.pools import Pools
 from envs.shoppers import Population, Profiles
 from envs.similarity import ItemIndex
-from envs.text_encoder import TextEncoder
+from envs.text_encoder import Encoder, TextEncoder
+from envs.transformer_encoder import TransformerEncoder, load_transformer, save_transformer
 
 T = TypeVar("T")
 
 #: The sparse matrices of an item index, and the arrays that each is made of.
 _SPARSE = ("behaviour", "graph", "postings")
 _PARTS = ("data", "indices", "indptr")
+#: Folder of a transformer that texts are encoded by, where there is one.
+_ENCODER = "encoder"
 
 
 def save_arrays(record: Any, path: Path, leave_out: tuple[str, ...] = ()) -> None:
@@ -72,10 +75,12 @@ def _json(path: Path) -> Any:
 
 
 def save_index(index: ItemIndex, folder: Path) -> None:
-    """Write an item index as ``index.safetensors`` and ``index.json``."""
-    arrays = {
-        "idf": index.encoder.idf,
-        "components": index.encoder.components,
+    """Write an item index as ``index.safetensors`` and ``index.json``.
+
+    A transformer that encodes its texts goes into the folder ``encoder``.
+    """
+    arrays, vocabulary = _save_encoder(index.encoder, folder)
+    arrays |= {
         "embedding": index.embedding,
         "class_ties": index.class_ties,
         "price_z": index.price_z,
@@ -90,13 +95,24 @@ def save_index(index: ItemIndex, folder: Path) -> None:
     write_json(
         folder / "index.json",
         {
-            "vocabulary": index.encoder.vocabulary,
+            "vocabulary": vocabulary,
             "behaviour_scale": index.behaviour_scale,
             "graph_nodes": index.graph.shape[1],
             "query_items": index.query_items,
             "words": index.words,
         },
     )
+
+
+def _save_encoder(
+    encoder: Encoder, folder: Path
+) -> tuple[dict[str, NDArray[Any]], dict[str, int] | None]:
+    """Write a transformer, or return the arrays and the vocabulary of a fitted encoder."""
+    if isinstance(encoder, TransformerEncoder):
+        save_transformer(encoder, folder / _ENCODER)
+        return {}, None
+    assert isinstance(encoder, TextEncoder)  # there are two kinds
+    return {"idf": encoder.idf, "components": encoder.components}, encoder.vocabulary
 
 
 def load_index(folder: Path) -> ItemIndex:
@@ -117,8 +133,14 @@ def load_index(folder: Path) -> ItemIndex:
         parts = tuple(arrays[f"{name}.{part}"] for part in _PARTS)
         return sparse.csr_matrix(parts, shape=(rows, columns))
 
+    vocabulary = about["vocabulary"]
+    encoder: Encoder = (
+        load_transformer(folder / _ENCODER)
+        if vocabulary is None
+        else TextEncoder(vocabulary, arrays["idf"], arrays["components"])
+    )
     return ItemIndex(
-        encoder=TextEncoder(about["vocabulary"], arrays["idf"], arrays["components"]),
+        encoder=encoder,
         embedding=arrays["embedding"],
         behaviour=matrix("behaviour", items, items),
         behaviour_scale=about["behaviour_scale"],

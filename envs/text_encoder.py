@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,14 @@ def _vectorizer(vocabulary: dict[str, int] | None = None) -> TfidfVectorizer:
     )  # fmt: skip
 
 
+class Encoder(Protocol):
+    """What the `text` score needs of an encoder."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return unit rows (n, d) float32; zeros for a text it can make nothing of."""
+        ...
+
+
 @dataclass(frozen=True)
 class TextEncoder:
     """Maps texts to unit vectors; a text without a known word maps to zeros."""
@@ -83,6 +92,10 @@ class TextEncoder:
         vectorizer.idf_ = self.idf
         dense = np.asarray(vectorizer.transform(texts) @ self.components.T, dtype=np.float32)
         return dense / np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), 1e-6)
+
+    def projected(self, matrix: NDArray[np.float32]) -> TextEncoder:
+        """Return the encoder whose vectors are those of this one times ``matrix``.T, (d, d)."""
+        return replace(self, components=(matrix @ self.components).astype(np.float32))
 
 
 def fit_text_encoder(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from envs.behaviour import ShopConfig, packed
 from envs.catalogue import Catalogue
 from envs.errors import UserError
+from envs.liking import Likes, learn_likes, nothing_known
 from envs.observation import ItemFacts, item_facts
 from envs.pools import Pools, item_popularity
 from envs.reasons import ReasonTable, no_reasons
@@ -50,6 +51,8 @@ class World:
     facts: ItemFacts
     #: The R reasons that an agent may choose from beside each item, where it may.
     variants: tuple[ReasonTable, ...] = ()
+    #: What the histories let the shop expect of its shoppers; None expects nothing of anyone.
+    likes: Likes | None = None
 
     def __post_init__(self) -> None:
         """Check what every later gather relies on.
@@ -75,12 +78,19 @@ class World:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is derived: a pickled world need not hold its arrays twice."""
-        return {k: v for k, v in vars(self).items() if k not in ("tables", "numbers")}
+        return {k: v for k, v in vars(self).items() if k not in ("tables", "numbers", "liked")}
 
     @cached_property
     def tables(self) -> Tables:
         """The arrays as kernels read them, laid out once."""
         return make_tables(self)
+
+    @cached_property
+    def liked(self) -> Likes:
+        """The likes as kernels read them."""
+        likes = self.likes or nothing_known(len(self.quality), self.n_shoppers, self.n_classes)
+        # Kernels are compiled anew for a read-only array: what came from another process is one.
+        return Likes(*(np.require(side, np.float32, ["C", "W"]) for side in vars(likes).values()))
 
     @cached_property
     def numbers(self) -> Any:
@@ -161,4 +171,5 @@ def build_world(
             z, popularity, margin, catalogue.class_index, reasons, profiles.segment_aspects,
             config.words_free,
         ),
+        likes=learn_likes(catalogue, profiles),
     )  # fmt: skip

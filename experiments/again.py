@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from envs.errors import UserError
 from envs.files import read_json
 from experiments.config import Config
-from experiments.config_io import validate_config
+from experiments.config_io import validate_config, with_overrides
 from experiments.console import Console
 from experiments.pipeline import STAGES
 from experiments.rounds_names import in_round
@@ -59,21 +60,24 @@ def open_field(
     """Open what ``shelftalk simulate`` was given: a run, a config file, or nothing.
 
     Raises:
-        UserError: a mistake in the source or the options; a run's shop takes no options.
+        UserError: a mistake in the source or the options; a run's shop takes none but constraints.
     """
     if source is None or not source.is_dir():
         return field_of_config(shop_config(source, preset, locale, overrides), console)
-    given = {"--preset": preset, "--locale": locale, "--set": overrides}
+    rules = [override for override in overrides if override.startswith("constraints.")]
+    given = {"--preset": preset, "--locale": locale, "--set": len(overrides) > len(rules)}
     for option, value in given.items():
         if value:
             raise UserError(
                 f"{option}: {source} is a run, and its shop is what it was trained in; leave "
                 f"{option} out, or name a config file to simulate another shop"
             )
-    return field_of_run(source)
+    field = field_of_run(source, console)
+    # Policies were trained without the rules, so that any may be tried on them.
+    return replace(field, config=with_overrides(field.config, rules, str(source)))
 
 
-def field_of_run(run: Path) -> Field:
+def field_of_run(run: Path, console: Console | None = None) -> Field:
     """Open the shop of a run with its ranker and the reasons that it wrote, PPO's first."""
     context = open_run(run, _needs("simulate"))
     opened = open_books(context)
@@ -86,6 +90,7 @@ def field_of_run(run: Path) -> Field:
         shop=opened.shop, config=context.config, books=books,
         scorer=load_scorer(context.inputs["rank"] / "scorer"), search_seed=context.seed,
         usual=("similarity", "random", "popularity", "best_mix", "ranker", "oracle"),
+        progress=(console or Console(quiet=True)).progress("baselines"),
     )  # fmt: skip
 
 

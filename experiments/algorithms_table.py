@@ -16,7 +16,9 @@ from experiments.held_out_lift import lift_kept, share_kept, worth
 from experiments.measure_intervals import share_of_way
 from experiments.measure_panel import Said
 from experiments.measure_writing import Measured, as_figures, paired
+from rewards.words import tokens
 from sft.metrics.figures import clustered_mean
+from sft.metrics.variety import distinct_kept
 
 F64 = NDArray[np.float64]
 
@@ -59,7 +61,8 @@ def make_table(bench: Bench, cells: Sequence[Cell], progress: Progress = silent)
         ``rows``, one an algorithm: ``reward`` and ``held_out`` (means), ``gain`` and
         ``held_out_gain`` over the first algorithm (``{value, low, high}``, paired by seed and
         prompt), ``gain_by_seed``, ``kept`` and ``lift_kept`` (share of the gain, and of the lift,
-        left in the held-out shops, or None), ``way`` (share of the way to the best of n, or None),
+        left in the held-out shops, or None), ``distinct2_kept`` (at equal
+        amounts of text), ``way`` (share of the way to the best of n, or None),
         ``kl`` (nats a text, None without a model), ``figures`` (those of
         `experiments.measure_writing`), ``paired`` (their differences from the first algorithm's),
         ``train_cpu_seconds`` and ``cpu_ms_per_text``. All means are over seeds; intervals take all
@@ -125,6 +128,7 @@ def _row(
         "gain_by_seed": [float(part.mean()) for part in np.split(gain, len(cells))],
         "held_out_gain": clustered_mean(away, items).as_dict(),
         "kept": share_kept(gain, away, items, rng),
+        "distinct2_kept": _mean([_varied(one, base) for one, base in zip(cells, first)]),
         "lift_kept": lift_kept((before, after), elsewhere, items, rng),
         "way": _way(before, after, best, items, rng),
         "paired": as_figures(paired(measured, base)),
@@ -133,6 +137,11 @@ def _row(
 
 def _homes(cells: Sequence[Judged]) -> F64:
     return np.concatenate([one.home for one in cells])
+
+
+def _varied(one: Judged, base: Judged) -> float | None:
+    before, after = ([tokens(text) for text in each.cell.said.texts] for each in (base, one))
+    return distinct_kept(before, after, 2)
 
 
 def _way(
@@ -174,7 +183,8 @@ _PER = 1_000
 _HEAD = (
     "algorithm", "reward", "gain over SFT", "gain by seed", "way to best of n", "held-out gain",
     "gain kept", "lift kept", "KL",
-    "claim precision", "distinct-2", "profile match", "swap test", "vetoed", "training, CPU s",
+    "claim precision", "distinct-2", "kept", "profile match", "swap test", "vetoed",
+    "training, CPU s",
     "writing, CPU ms",
 )  # fmt: skip
 
@@ -202,6 +212,7 @@ def _printed(row: dict[str, Any]) -> list[str]:
         "-" if row["kl"] is None else f"{row['kl']:.2f}",
         share("claim_precision"),
         share("distinct2"),
+        _share(row.get("distinct2_kept")),
         share("profile_match"),
         share("shopper_swap"),
         share("veto_rate"),
@@ -217,6 +228,10 @@ def _span(figure: dict[str, float] | None, unit: float) -> str:
     if "low" not in figure:
         return value
     return f"{value} ({unit * figure['low']:+.3f} to {unit * figure['high']:+.3f})"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 def _kept(figure: dict[str, float] | None) -> str:
@@ -239,6 +254,8 @@ def notes(table: dict[str, Any]) -> list[str]:
         "share of the gain that is left there; lift kept: the same of the relative gain, which "
         "leaves out how much any text counts in a shop.",
         "Way to best of n: share of the way from SFT's reward to that of the best of n SFT texts.",
+        "Kept, beside distinct-2: the share of SFT's at equal amounts of text (rarefied), since "
+        "longer texts repeat more.",
         "KL from SFT in nats a text; of best_of it is the upper bound log n - (n - 1)/n.",
     ]
 

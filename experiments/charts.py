@@ -104,7 +104,9 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> Markup:
         return 100 * (y_high - y) / (y_high - y_low)
 
     grid = [_y_tick(y, text, down(y)) for y, text in _labelled(y_low, y_high, 5)]
-    grid += [_x_tick(text, across(x)) for x, text in _labelled(x_low, x_high, 5)]
+    # There is no page one and a half: what is counted is marked at whole numbers.
+    whole = all(float(x).is_integer() for s in series for x in s.x)
+    grid += [_x_tick(text, across(x)) for x, text in _labelled(x_low, x_high, 5, whole)]
     lines, dots = [], []
     for number, one in enumerate(series, start=1):
         if one.low is not None and one.high is not None:
@@ -140,8 +142,8 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> Markup:
     return _svg(_TOP + _HEIGHT + 40, label, [*grid, inner, *dots, axis])
 
 
-def _labelled(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    marks = ticks(low, high, most)
+def _labelled(low: float, high: float, most: int, whole: bool = False) -> list[tuple[float, str]]:
+    marks = [m for m in ticks(low, high, most) if not whole or m == round(m)]
     return [(mark, _tick_text(mark, marks)) for mark in marks]
 
 

@@ -10,9 +10,11 @@ from experiments.commands import (
     comparison,
     data,
     offline,
+    ranking,
     simulation,
     texts,
     training,
+    tuning,
 )
 from experiments.console import run_cli
 
@@ -27,7 +29,9 @@ cli = typer.Typer(
 )
 
 # Nameless groups add their commands to this one, in the order in which people meet them.
-for room in (training, comparison, data, simulation, offline, texts, bundles, benchmarks):
+for room in (
+    training, comparison, ranking, tuning, data, simulation, offline, texts, bundles, benchmarks
+):  # fmt: skip
     cli.add_typer(room.cli)
 
 

@@ -15,6 +15,8 @@ from envs.shoppers import ShopperConfig
 from envs.similarity import SCORES, SimilarityConfig
 from envs.synthetic import SyntheticConfig
 from experiments.held_out_config import HeldOutConfig
+from policies.baselines_config import BaselinesConfig
+from policies.constraints import ConstraintsConfig
 from policies.ranker.config import RankerConfig, ScorerConfig
 from policies.reasoner.config import PpoConfig
 from rewards.mix import RewardConfig
@@ -141,7 +143,9 @@ class Config(Settings):
     held_out: HeldOutConfig = HeldOutConfig()
     book: BookConfig = BookConfig()
     rank: RankerConfig = RankerConfig(scorer=ScorerConfig(baseline_features=SCORES))
+    constraints: ConstraintsConfig = ConstraintsConfig()
     simulate: SimulateConfig = SimulateConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
     ope: OpeConfig = OpeConfig()
     export: ExportConfig = ExportConfig()
 
@@ -161,4 +165,6 @@ class Config(Settings):
                 f"shop.candidates ({self.shop.candidates}) must not exceed similarity.pool "
                 f"({self.similarity.pool})"
             )
+        if why := self.constraints.contradiction(self.shop.slots):
+            raise ValueError(f"constraints.{why}")
         return self

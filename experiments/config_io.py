@@ -52,6 +52,13 @@ def validate_config(
         raise UserError(f"{source}: {error}") from None
 
 
+def with_overrides(config: Model, overrides: Sequence[str], source: str) -> Model:
+    """Return a configuration under further ``a.b=c`` overrides; ``source`` names it in errors."""
+    data = config_as_dict(config)
+    overridden = [_apply_override(data, override) for override in overrides]
+    return validate_config(type(config), data, source, overridden)
+
+
 def config_as_dict(config: BaseModel) -> dict[str, Any]:
     """Return the configuration as plain values, fit for YAML, JSON and `validate_config`."""
     return {key: _finite(value) for key, value in config.model_dump(mode="json").items()}

@@ -153,13 +153,13 @@ def lift_kept(
     columns = [column for before, after in pairs for column in (after - before, before)]
     _, member = np.unique(items, return_inverse=True)
     parts = np.stack([np.bincount(member, column) for column in columns], axis=1)  # (G, 2 + 2S)
-    whole = parts.sum(axis=0)
+    whole: F64 = parts.sum(axis=0)
     if (whole[[0, *range(1, len(whole), 2)]] <= 0).any():
         return None
     groups = len(parts)
     times = rng.multinomial(groups, np.full(groups, 1 / groups), size=DRAWS)
-    sums = times @ parts
-    value = float(_lift_ratio(whole[None])[0])
+    sums = times.astype(np.float64) @ parts
+    value = float(_lift_ratio(np.atleast_2d(whole))[0])
     if groups < 2 or (sums[:, [0, *range(1, len(whole), 2)]] <= 0).any():
         return {"value": value}
     low, high = np.quantile(_lift_ratio(sums), (0.025, 0.975))

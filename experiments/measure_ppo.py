@@ -23,7 +23,7 @@ from policies.reasoner.measure import sequence_log_probs
 from rewards.claims import claim_precision
 from rewards.mix import RewardMix, Scored
 from rewards.words import tokens
-from sft.metrics.variety import distinct
+from sft.metrics.variety import distinct, distinct_kept
 from sft.tasks import item_briefs, segment_likes
 
 F64 = NDArray[np.float64]
@@ -47,8 +47,9 @@ def measure_ppo(
     Returns:
         ``FIGURE_before`` and ``FIGURE_after``, the paired ``gain``, ``kl`` (nats a text);
         ``writing``: figures of `Judge` of ``sft``, ``ppo`` and ``fallback``, and ``paired``, the
-        differences ``ppo - sft``; ``distinct2_kept``; ``best_of``: the mean ``reward`` of the best
-        of ``n`` SFT samples of a prompt, and the ``share`` of the way to it that PPO went.
+        differences ``ppo - sft``; ``distinct2_kept``, the ratio at equal amounts of text;
+        ``best_of``: the mean ``reward`` of the best of ``n`` SFT samples of a prompt, and the
+        ``share`` of the way to it that PPO went.
     """
     config: Config = context.config
     judge = Judge(shop.visitors, mix.checker, panel, rng)
@@ -94,8 +95,8 @@ def measure_ppo(
     for when, name in (("before", "sft"), ("after", "ppo")):
         quality = _quality(scored[name], texts[name])
         figures |= {f"{key}_{when}": value for key, value in quality.items()}
-    before = figures["distinct2_before"]
-    figures["distinct2_kept"] = figures["distinct2_after"] / before if before else None
+    words = {name: [tokens(text) for text in texts[name]] for name in ("sft", "ppo")}
+    figures["distinct2_kept"] = distinct_kept(words["sft"], words["ppo"], 2)
     changes = paired(measured["ppo"], measured["sft"])
     figures["writing"] = {name: each.as_dict() for name, each in measured.items()}
     figures["writing"]["paired"] = as_figures(changes)

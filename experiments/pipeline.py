@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from experiments.config import Config
+from experiments.measure_search_stage import run_search
 from experiments.report import write_report
 from experiments.rounds import with_rounds
 from experiments.stages import Stage, StageContext
 from experiments.steps_export import run_export
 from experiments.steps_ranking import run_ope, run_rank, run_simulate
 from experiments.steps_reasons import run_ppo, run_reasons, run_sft
-from experiments.steps_shop import catalogue_files, corpus_files, run_catalogue, run_similarity
+from experiments.steps_shop import (
+    catalogue_files,
+    corpus_files,
+    run_catalogue,
+    run_similarity,
+    similarity_files,
+)
 
 
 def run_report(context: StageContext) -> dict[str, Any]:
@@ -25,7 +32,13 @@ _BOOKS = (*_SHOP, "reasons")
 
 STAGES = (
     Stage("catalogue", run_catalogue, sections=("catalogue", "shoppers"), files=catalogue_files),
-    Stage("similarity", run_similarity, sections=("similarity",), needs=("catalogue",)),
+    Stage(
+        "similarity",
+        run_similarity,
+        sections=("similarity",),
+        needs=("catalogue",),
+        files=similarity_files,
+    ),
     Stage(
         "sft",
         run_sft,
@@ -45,12 +58,18 @@ STAGES = (
     ),
     Stage("reasons", run_reasons, sections=("ppo", "book"), needs=(*_SHOP, "sft", "ppo")),
     Stage("rank", run_rank, sections=("shop", "rank"), needs=_BOOKS),
-    Stage("simulate", run_simulate, sections=("shop", "simulate"), needs=(*_BOOKS, "rank")),
-    Stage("ope", run_ope, sections=("shop", "ope"), needs=(*_BOOKS, "rank")),
+    Stage(
+        "simulate",
+        run_simulate,
+        sections=("shop", "simulate", "baselines", "ope.logging_weight", "constraints"),
+        needs=(*_BOOKS, "rank"),
+    ),
+    Stage("search", run_search, sections=("shop",), needs=(*_BOOKS, "rank")),
+    Stage("ope", run_ope, sections=("shop", "ope", "constraints"), needs=(*_BOOKS, "rank")),
     Stage(
         "export",
         run_export,
-        sections=("name", "shop", "export"),
+        sections=("name", "shop", "export", "constraints"),
         needs=(*_BOOKS, "ppo", "rank", "simulate", "ope"),
     ),
     Stage(

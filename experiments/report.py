@@ -14,6 +14,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from envs.files import write_text
 from experiments.report_curves import curves, held_out_losses
 from experiments.report_data import Run, read_report
+from experiments.report_order import (
+    factor_rows,
+    link_rows,
+    naming_rows,
+    order_sentence,
+    points,
+    share_of,
+    why_bars,
+)
 from experiments.report_parts import Card, Sample
 from experiments.report_results import (
     metric_scales,
@@ -23,7 +32,16 @@ from experiments.report_results import (
     ranking,
     two_by_two,
 )
+from experiments.report_rounds import (
+    VARIANTS,
+    horizon_charts,
+    ppo_rows,
+    round_chart,
+    round_sentences,
+)
 from experiments.report_words import (
+    ABOUT,
+    ANCHORS,
     METRICS,
     POLICIES,
     amount,
@@ -36,10 +54,10 @@ from experiments.report_words import (
     risks,
     scalars,
     summary,
+    way_sentence,
 )
 from experiments.report_writing import (
     FLOORS,
-    before_and_after,
     held_out_rows,
     marked_claims,
     task_floors,
@@ -111,7 +129,21 @@ def render(run: Run) -> str:
         pair_table=pair_table(simulate) if simulate else {},
         pair_chart=pair_chart(pairs),
         two_by_two=two_by_two(simulate) if simulate else None,
-        ppo_rows=before_and_after(run.ppo, run.compared) if run.ppo else [],
+        about=ABOUT,
+        anchors=ANCHORS,
+        way=way_sentence(simulate) if simulate else "",
+        ppo_rows=ppo_rows(run),
+        round_chart=round_chart(run.rounds) if run.rounds else None,
+        round_sentences=round_sentences(run.rounds) if run.rounds else [],
+        horizon_charts=horizon_charts(run.horizon) if run.horizon else [],
+        variants=VARIANTS,
+        why_bars=why_bars,
+        order_sentence=order_sentence(run.order) if run.order else "",
+        naming_rows=naming_rows(run.order) if run.order else [],
+        link_rows=link_rows(run.order) if run.order else [],
+        factor_rows=factor_rows(run.order) if run.order else [],
+        share_of=share_of,
+        points=points,
         writing_rows=writing_rows(run.writing) if run.writing else [],
         writing_floors=writing_floors(run.writing) if run.writing else [],
         held_out_losses=held_out_losses(run),

@@ -23,16 +23,26 @@ MAIN_CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("sft", "SFT loss", {"loss": "training", "held_loss": "held out"}),
     ("ppo", "PPO reward", {"reward": "reward", "held_reward": "on held-out prompts"}),
     ("ppo", "PPO distance from SFT (KL)", {"kl": "KL"}),
-    ("rank", "Ranker return", {"return_sampled": "sampled", "return_topk": "top-k"}),
+    (
+        "rank",
+        "Ranker return",
+        {
+            "return_sampled": "sampled in training",
+            "return_explored": "sampled, same sessions",
+            "return_topk": "top-k",
+        },
+    ),
 )
 
 
 def curves(run: Run) -> tuple[list[tuple[str, Markup, list[str]]], list[Any]]:
     """Return the main learning curves and then all others: title, chart, names of the lines."""
     main, more = [], []
-    for stage, title, columns in MAIN_CURVES:
-        for phase, rows in run.curves.get(stage, {}).items():
-            main.append(_curve(f"{title}{phase and f', {phase}'}", rows, columns))
+    for first, title, columns in MAIN_CURVES:
+        for stage in (stage for stage in run.curves if _parts(stage)[0] == first):
+            for phase, rows in run.curves[stage].items():
+                name = f"{title}{_parts(stage)[1]}{phase and f', {phase}'}"
+                main.append(_curve(name, rows, columns))
     shown = {column for _, _, columns in MAIN_CURVES for column in columns} | PROGRESS.keys()
     for stage, phases in run.curves.items():
         for phase, rows in phases.items():
@@ -40,10 +50,17 @@ def curves(run: Run) -> tuple[list[tuple[str, Markup, list[str]]], list[Any]]:
                 hidden = column in shown or column.startswith("seconds")
                 hidden = hidden or column in ("reward_std", "held_reward_se")
                 if not hidden:
-                    who = {"rank": "Ranker"}.get(stage, stage.upper())
-                    title = f"{who} {column.replace('_', ' ')}{phase and f', {phase}'}"
+                    first, later = _parts(stage)
+                    who = {"rank": "Ranker"}.get(first, first.upper())
+                    title = f"{who} {column.replace('_', ' ')}{later}{phase and f', {phase}'}"
                     more.append(_curve(title, rows, {column: column}))
     return [one for one in main if one], [one for one in more if one]
+
+
+def _parts(stage: str) -> tuple[str, str]:
+    """Return a stage's name in round 1, and which other round it is of: ``", round 2"``."""
+    name = stage.rstrip("0123456789")
+    return name, f", round {stage[len(name) :]}" if name != stage else ""
 
 
 def _curve(

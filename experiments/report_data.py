@@ -6,6 +6,7 @@ Every part stands alone: one that does not have the agreed form is left out and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from experiments.report_parts import (
     TaskSample,
     Writing,
 )
+from experiments.report_parts_order import Horizon, Order, Rounds
+from experiments.rounds_names import in_round
 from experiments.run_folder import MARKER, METRICS, RECORD
 
 T = TypeVar("T")
@@ -63,12 +66,20 @@ class Run:
     task_samples: dict[str, list[TaskSample]]
     ppo: Ppo | None
     compared: Compared | None
+    #: The last of several rounds; 1 where there is but one.
+    last_round: int
+    #: PPO of the last round, where that is not the first.
+    last_ppo: Ppo | None
+    last_compared: Compared | None
+    rounds: Rounds | None
     best_of: BestOf | None
     alarms: list[Alarm]
     held_out_shop: HeldOutShop | None
     reasons: Reasons | None
     rank: dict[str, Any] | None
     simulate: Simulation | None
+    order: Order | None
+    horizon: Horizon | None
     ope: Ope | None
     export: Export | None
     curves: dict[str, Curves]
@@ -98,6 +109,7 @@ def read_report(run: Path) -> Run:
     """
     reader = _Reader(run)
     metrics = reader.metrics
+    last = reader.last_round
     # The configuration is part of the marker; a file beside it is another program's run.
     marker = reader.file(MARKER)
     marker = marker if isinstance(marker, dict) else {}
@@ -117,16 +129,34 @@ def read_report(run: Path) -> Run:
         or {},
         ppo=reader.part(TypeAdapter(Ppo), "ppo"),
         compared=reader.part(TypeAdapter(Compared), "ppo", "writing"),
+        last_round=last,
+        last_ppo=reader.part(TypeAdapter(Ppo), in_round("ppo", last)) if last > 1 else None,
+        last_compared=reader.part(TypeAdapter(Compared), in_round("ppo", last), "writing")
+        if last > 1
+        else None,
+        rounds=reader.part(TypeAdapter(Rounds), "rounds"),
         best_of=reader.part(TypeAdapter(BestOf), "ppo", "best_of"),
         alarms=reader.part(TypeAdapter(list[Alarm]), "ppo", "training", "alarms") or [],
         held_out_shop=reader.part(TypeAdapter(HeldOutShop), "ppo", "held_out_shop"),
-        reasons=reader.part(TypeAdapter(Reasons), "reasons"),
+        # The shelves show the reasons of the last round.
+        reasons=reader.part(TypeAdapter(Reasons), in_round("reasons", last))
+        or reader.part(TypeAdapter(Reasons), "reasons"),
         rank=reader.part(TypeAdapter(dict[str, Any]), "rank"),
         simulate=reader.part(TypeAdapter(Simulation), "simulate"),
+        order=reader.part(TypeAdapter(Order), "simulate", "order"),
+        horizon=reader.part(TypeAdapter(Horizon), "simulate", "horizon")
+        or reader.part(TypeAdapter(Horizon), "rankers", "horizon"),
         ope=reader.part(TypeAdapter(Ope), "ope"),
         export=reader.part(TypeAdapter(Export), "export"),
-        curves={stage: found for stage in ("sft", "ppo", "rank") if (found := reader.curve(stage))},
-        samples=reader.of_stage(TypeAdapter(list[Sample]), "ppo", "samples.json") or [],
+        curves={
+            stage: found
+            for stage in dict.fromkeys(
+                ("sft", "ppo", "rank", in_round("ppo", last), in_round("rank", last))
+            )
+            if (found := reader.curve(stage))
+        },
+        samples=reader.of_stage(TypeAdapter(list[Sample]), in_round("ppo", last), "samples.json")
+        or [],
         shelves=reader.of_stage(TypeAdapter(list[Shelf]), "simulate", "shelves.json") or [],
         seconds=reader.part(TypeAdapter(dict[str, float]), "seconds") or {},
         warnings=[str(line) for line in metrics.get("warnings") or []],
@@ -215,6 +245,12 @@ class _Reader:
         for name in names:
             found = found.get(name) if isinstance(found, dict) else None
         return self._fit(adapter, found or None, f"{METRICS}: {'.'.join(names)}")
+
+    @property
+    def last_round(self) -> int:
+        """Number of the last round whose PPO is finished, 1 where there is but one."""
+        numbers = [re.fullmatch(r"ppo(\d+)", name) for name in self.metrics]
+        return max([int(found[1]) for found in numbers if found], default=1)
 
     def of_stage(self, adapter: TypeAdapter[T], stage: str, name: str) -> T | None:
         """Return a file of a stage, if the stage is finished under the present settings."""

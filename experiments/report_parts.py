@@ -105,8 +105,10 @@ class Simulation(Part):
     policies: dict[str, dict[str, Interval]] = {}
     paired: list[Paired] = []
     sessions: int | None = None
-    share_of_oracle: float | None = None
+    share_of_oracle: float | Interval | None = None
     """How much of the way from the similarity shelf to the oracle the ranker covers."""
+    share_of_myopic: float | Interval | None = None
+    """The same to the myopic oracle, which is the best for the page at hand."""
 
 
 class Estimate(Part):
@@ -185,6 +187,10 @@ class Card(Part):
     source: str = "model"
     claims: list[str] = []
     scores: dict[str, float | None] = {}
+    contributions: dict[str, float] = {}
+    """What each group of features added to the policy's score."""
+    named: list[str] = []
+    """Groups that the reason names."""
 
 
 class Shelf(Part):

@@ -6,7 +6,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.report_data import Run
-from experiments.report_parts import Estimate, Interval, Ope, Paired, Ppo, Simulation, Written
+from experiments.report_parts import (
+    Estimate,
+    Interval,
+    Ope,
+    Paired,
+    Ppo,
+    Simulation,
+    Written,
+)
 
 #: What each policy of the simulation is, in words.
 POLICIES = {
@@ -14,14 +22,41 @@ POLICIES = {
     "popularity": "Most popular first",
     "similarity": "Similarity shelf",
     "best_mix": "Best fixed mix",
+    "mmr": "MMR",
+    "linucb": "LinUCB",
+    "thompson": "Thompson sampling",
+    "click_regression": "Click regression",
     "ranker": "RL ranker",
+    "myopic": "Myopic oracle",
     "oracle": "Oracle",
+    "rollout": "Rollout oracle",
     "similarity+sft": "Similarity, SFT reasons",
     "similarity+ppo": "Similarity, PPO reasons",
     "ranker+sft": "RL ranker, SFT reasons",
     "ranker+ppo": "RL ranker, PPO reasons",
     "similarity+none": "Similarity, no reasons",
 }
+#: How each policy orders a page, in a sentence.
+ABOUT = {
+    "random": "by lot",
+    "popularity": "by how often the shop's customers met an item",
+    "similarity": "by the mean of the six similarity scores, as a shop without learning would",
+    "best_mix": "by the weights of the six scores that earned most in training sessions",
+    "mmr": "by similarity, less how alike an item is to those above it "
+    "(maximal marginal relevance; Carbonell and Goldstein 1998)",
+    "linucb": "by a linear model of what is clicked, learned by trying out what it was unsure of "
+    "in training sessions (Li et al. 2010)",
+    "thompson": "by a linear model of what is clicked, learned by acting on draws of what it held "
+    "possible in training sessions (Agrawal and Goyal 2013)",
+    "click_regression": "by the clicks that a regression on a log of the similarity shelf "
+    "predicts, each item for itself",
+    "ranker": "by the network that reinforcement learning trained on whole sessions",
+    "myopic": "by the hidden taste: what earns most on this page alone",
+    "oracle": "by the hidden taste, with what a click is worth for keeping the shopper",
+    "rollout": "by the hidden taste, trying pages out in imagined futures",
+}
+#: Policies that look at what no shop can see: anchors, not competitors.
+ANCHORS = ("myopic", "oracle", "rollout")
 METRICS = {
     "return": "Return",
     "ctr": "Click-through rate",
@@ -72,6 +107,33 @@ def percent(share: float | None, decimals: int = 1) -> str:
 def policy_name(name: str) -> str:
     """Return what a policy is called on the page."""
     return POLICIES.get(name, name)
+
+
+def covered(share: float | Interval | None) -> str:
+    """Write how much of a way was covered, with its interval where it has one; "" for nothing."""
+    one = share if isinstance(share, Interval) else Interval(mean=share)
+    if one.mean is None:
+        return ""
+    if one.low is None or one.high is None:
+        return percent(one.mean)
+    ends = f"{number(100 * one.low, 1)} to {percent(one.high)}"
+    return f"{percent(one.mean)} (95{PERCENT} interval {ends})"
+
+
+def way_sentence(simulate: Simulation) -> str:
+    """Say how much of the way from similarity to each anchor the ranker covers."""
+    oracle, myopic = covered(simulate.share_of_oracle), covered(simulate.share_of_myopic)
+    said = [
+        text
+        for text in (
+            oracle and f"{oracle} of the way from the similarity shelf to the oracle",
+            myopic and f"{myopic} of the way from there to the myopic oracle"
+            if oracle
+            else myopic and f"{myopic} of the way from the similarity shelf to the myopic oracle",
+        )
+        if text
+    ]
+    return f"The RL ranker covers {', and '.join(said)}." if said else ""
 
 
 def decimals_for(intervals: Iterable[Interval | Paired | Estimate]) -> int:
@@ -167,7 +229,7 @@ def oriented(simulate: Simulation) -> list[Paired]:
 
 def _learned(name: str) -> bool:
     # What looks at the hidden taste is no baseline: it stays the first.
-    return name.startswith(("ranker", "oracle"))
+    return name.startswith(("ranker", *ANCHORS))
 
 
 def return_pairs(simulate: Simulation) -> list[Paired]:

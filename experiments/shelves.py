@@ -1,4 +1,8 @@
-"""Shelves before and after: the same page ordered by two policies, with reasons and claims."""
+"""Shelves before and after: the same page ordered by two policies, with reasons and claims.
+
+Each item comes with what put it there: what each group of features added to the policy's score
+(`policies.explain`), and which of the groups its reason names (`policies.explain_reason`).
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,12 @@ from envs.shop import ShopVectorEnv
 from envs.similarity import SCENES, SCORES
 from envs.world import World
 from policies.baselines import Page, SlatePolicy
+from policies.explain_policy import explain_policy
+from policies.explain_reason import named_groups
 from policies.reasoner.book import ReasonBook
+from rewards.claims import ClaimChecker
 from sft.tasks import segment_likes
+from sft.tasks.briefs import LIKES
 
 Side = tuple[World, SlatePolicy, ReasonBook | None]
 
@@ -31,14 +39,18 @@ def first_pages(world: World, count: int, seed: int) -> SessionState:
 
 
 def shelves(shop: Shop, before: Side, after: Side, count: int, seed: int) -> list[dict[str, Any]]:
-    """Return ``count`` pages, each ordered by both sides, ready for the report."""
+    """Return ``count`` pages, each ordered by both sides, ready for the report.
+
+    The policies must read the observation alone, or there is nothing to explain.
+    """
     if not count:
         return []
     world = before[0]
     state = first_pages(world, count, seed)
     visitors = shop.visitors
     likes = segment_likes(visitors.catalogue, visitors.profiles)
-    sides = [_cards(shop, side, state) for side in (before, after)]
+    checker = ClaimChecker(visitors.catalogue)
+    sides = [_cards(shop, side, state, checker) for side in (before, after)]
     queries = visitors.catalogue.queries["query"].tolist()
     out = []
     for row in range(len(state.key)):
@@ -64,23 +76,36 @@ def shelves(shop: Shop, before: Side, after: Side, count: int, seed: int) -> lis
     return out
 
 
-def _cards(shop: Shop, side: Side, state: SessionState) -> list[list[dict[str, Any]]]:
+def _cards(
+    shop: Shop, side: Side, state: SessionState, checker: ClaimChecker
+) -> list[list[dict[str, Any]]]:
     world, policy, book = side
     observation = sessions.observe(world, state)
     # The env is asked for its click model only; no step is taken.
-    model = ShopVectorEnv(world, 1).click_model
-    slates = policy.slates(Page(observation, world, state, model))
+    page = Page(observation, world, state, ShopVectorEnv(world, 1).click_model)
+    slates = policy.slates(page)
+    why = explain_policy(policy, page, slates)
     _, candidates = sessions.candidates(world, state)
     items = np.take_along_axis(candidates, slates, axis=1)
     scores = np.take_along_axis(observation["items"], slates[..., None], axis=1)[..., : len(SCORES)]
     reasons = book.lookup() if book else {}
-    return [
-        [
-            _card(shop, int(item), int(world.segment[shopper]), marks, reasons)
-            for item, marks in zip(row, row_scores)
-        ]
-        for row, row_scores, shopper in zip(items, scores, state.shopper)
-    ]
+    out = []
+    for row, segment in enumerate(world.segment[state.shopper].tolist()):
+        cards = []
+        for place, item in enumerate(items[row].tolist()):
+            card = _card(shop, item, segment, scores[row, place], reasons)
+            card["contributions"] = why.named(row, place)
+            named = _named(shop, checker, item, segment, card["reason"])
+            card["named"] = [group for group in why.groups if group in named]
+            cards.append(card)
+        out.append(cards)
+    return out
+
+
+def _named(shop: Shop, checker: ClaimChecker, item: int, segment: int, text: str) -> frozenset[str]:
+    likes = shop.visitors.profiles.liked(segment, LIKES)
+    found = checker.check(item, text)
+    return named_groups(text, found, shop.visitors.catalogue.aspects, likes)
 
 
 def _card(

@@ -66,12 +66,31 @@ class Contestant:
     world: World
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One page of B sessions: what was shown, and what came of it."""
+
+    #: Whether row b is in its session; where it is not, the rest of the row means nothing.
+    live: NDArray[np.bool_]
+    #: What the policy was asked to order, with the state before the page.
+    page: Page
+    #: Candidate positions, (B, k) int64.
+    slates: NDArray[np.int64]
+    #: Reward of the page, (B,) float64.
+    reward: F64
+    #: As `envs.shop.ShopVectorEnv.step` gives it.
+    info: dict[str, Any]
+    #: State after the page; that of a later visit where the shopper left and came back.
+    after: shop.SessionState
+
+
+#: Told of every page of a batch of sessions; the rows stay the same.
+Watch = Callable[[Turn], None]
+
+
 def play(world: World, policy: SlatePolicy, sessions: int, seed: int) -> Sessions:
     """Let ``policy`` serve the sessions of seeds seed, seed + 1, ..."""
-    return joined(
-        _play_batch(world, policy, part.stop - part.start, part.start)
-        for part in parts_of(range(seed, seed + sessions))
-    )
+    return joined(play_part(world, policy, part) for part in parts_of(range(seed, seed + sessions)))
 
 
 def parts_of(seeds: range) -> list[range]:
@@ -94,42 +113,42 @@ def traffic(world: World, policy: SlatePolicy, seeds: range) -> Traffic:
     """Play the sessions of ``seeds`` and count what each item got, for `envs.statistics`."""
     counts = np.zeros((3, len(world.quality)))
 
-    def count(live: NDArray[np.bool_], info: dict[str, Any]) -> None:
-        shown = live[:, None] & np.ones_like(info["clicks"])
+    def count(turn: Turn) -> None:
+        info = turn.info
+        shown = turn.live[:, None] & np.ones_like(info["clicks"])
         for row, flag in enumerate((shown, info["clicks"] & shown, info["purchases"] & shown)):
             np.add.at(counts[row], info["items"][flag], 1)
 
-    played = joined(_play_batch(world, policy, len(p), p.start, count) for p in parts_of(seeds))
+    played = joined(play_part(world, policy, part, count) for part in parts_of(seeds))
     return Traffic(
         played.pages, played.impressions, played.clicks, played.purchases,
         item_impressions=counts[0], item_clicks=counts[1], item_purchases=counts[2],
     )  # fmt: skip
 
 
-#: Told after each step which rows are in a session, (B,), and the env's info.
-_Watch = Callable[[NDArray[np.bool_], dict[str, Any]], None]
-
-
-def _play_batch(
-    world: World, policy: SlatePolicy, count: int, seed: int, watch: _Watch | None = None
+def play_part(
+    world: World, policy: SlatePolicy, seeds: range, watch: Watch | None = None
 ) -> Sessions:
+    """Let ``policy`` serve the sessions of ``seeds`` side by side; row b is that of seeds[b]."""
+    count = len(seeds)
     env = ShopVectorEnv(world, count)
-    observation, _ = env.reset(seed=seed)
+    observation, _ = env.reset(seed=seeds.start)
     totals = {name: np.zeros(count) for name in ("reward", "clicks", "impressions", "purchases")}
     pages, trust = np.zeros(count), np.zeros(count)
     live = np.ones(count, dtype=bool)
     while live.any():
         page = Page(observation, world, env.state, env.click_model)
-        observation, reward, terminated, truncated, info = env.step(policy.slates(page))
+        slates = policy.slates(page)
+        observation, reward, terminated, truncated, info = env.step(slates)
         if watch is not None:
-            watch(live, info)
+            watch(Turn(live, page, slates, reward, info, env.state))
         totals["reward"] += np.where(live, reward, 0)
         totals["clicks"] += np.where(live, info["clicks"].sum(axis=1), 0)
         totals["purchases"] += np.where(live, info["purchases"].sum(axis=1), 0)
         totals["impressions"] += np.where(live, world.config.slots - info["illegal_slots"], 0)
         pages += live
         trust = np.where(live, env.state.trust, trust)
-        live &= ~(terminated | truncated)
+        live = live & ~(terminated | truncated)
     return Sessions(**totals, pages=pages, trust=trust)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from envs.assemble import Shop, find_visitors, open_shop, synthetic_visitors
 from envs.errors import UserError, nearest
-from envs.progress import Progress
+from envs.progress import Progress, silent
 from envs.statistics import ShopStatistics, shop_statistics
 from envs.world import World
 from experiments.config import Config, SyntheticCatalogue
@@ -29,6 +29,7 @@ from experiments.simulate import (
     traffic,
 )
 from experiments.steps_shop import read_catalogue
+from experiments.trained_baselines import TRAINED, Training, train_baseline
 from policies.baselines import (
     SlatePolicy,
     mix_policy,
@@ -38,6 +39,7 @@ from policies.baselines import (
     ranker_policy,
     similarity_policy,
 )
+from policies.constraints import constrained
 from policies.oracles import myopic_policy, rollout_policy
 from policies.ranker.scorer import SlateScorer
 from policies.reasoner.book import ReasonBook, write_book
@@ -54,7 +56,8 @@ OpenBook = Callable[[], ReasonBook | None]
 
 #: Policies and reasons of a run's shop, and of one that a config describes.
 RUN_POLICIES = (
-    "random", "popularity", "similarity", "best_mix", "ranker", "myopic", "oracle", "rollout",
+    "random", "popularity", "similarity", "best_mix", *TRAINED, "ranker", "myopic", "oracle",
+    "rollout",
 )  # fmt: skip
 RUN_BOOKS = ("ppo", "sft", "none")
 CONFIG_POLICIES = tuple(name for name in RUN_POLICIES if name != "ranker")
@@ -88,6 +91,8 @@ class Field:
     search_seed: int
     #: What is compared where nothing is named.
     usual: tuple[str, ...]
+    #: Told how far the training of a baseline has come.
+    progress: Progress = silent
 
     @cached_property
     def _opened(self) -> dict[str, tuple[World, ReasonBook | None]]:
@@ -101,6 +106,7 @@ class Field:
         """Return the shop that shows the named reasons, and their book."""
         if name not in self._opened:
             book, bare = self.books[name](), self.shop.world(self.config.shop)
+            bare = constrained(bare, self.shop.visitors.catalogue, self.config.constraints)
             self._opened[name] = (bare.with_reasons(book.arrays) if book else bare), book
         return self._opened[name]
 
@@ -139,6 +145,7 @@ class Field:
             "popularity": popularity_policy,
             "similarity": similarity_policy,
             "best_mix": self._best_mix,
+            **{name: partial(self._trained, name) for name in TRAINED},
             **ranker,
             "myopic": myopic_policy,
             "oracle": lambda: oracle_policy(self._stay),
@@ -149,6 +156,11 @@ class Field:
     def _stay(self) -> float:
         world, _ = self.reasons(next(iter(self.books)))
         return search_stay(world, self.config.simulate.search_sessions, TRAINING_SEEDS)
+
+    def _trained(self, name: str) -> SlatePolicy:
+        world, _ = self.reasons(next(iter(self.books)))
+        training = Training(self.shop, world, self.config, self.search_seed, self.progress)
+        return train_baseline(name, training).policy
 
     def _best_mix(self) -> SlatePolicy:
         world, _ = self.reasons(next(iter(self.books)))
@@ -257,4 +269,5 @@ def field_of_config(config: Config, console: Console) -> Field:
         shop=shop, config=config, books={"none": lambda: None, "rules": rules}, scorer=None,
         search_seed=config.seed,
         usual=("similarity", "random", "popularity", "best_mix", "oracle"),
+        progress=console.progress("baselines"),
     )  # fmt: skip

@@ -27,7 +27,10 @@ def export_bundle_of(
         scorer=load_scorer(context.inputs["rank"] / "scorer"),
         reasoner=context.inputs["ppo"],
         settings=BundleSettings(
-            slots=config.shop.slots, pool=config.export.pool, words_free=config.shop.words_free
+            slots=config.shop.slots,
+            pool=config.export.pool,
+            words_free=config.shop.words_free,
+            constraints=config.constraints,
         ),
         metrics=dict(metrics),
         name=config.name,

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from envs.assemble import Shop
+from envs.errors import UserError
 from envs.feedback import write_feedback
 from envs.files import write_json
 from envs.shop import ShopVectorEnv
-from envs.similarity import SCORES
 from envs.store import load_shop
 from envs.world import World
 from experiments.config import Config, OpeConfig
-from experiments.ope.evaluate import Estimate, evaluate
+from experiments.measure_order import measure_order
+from experiments.ope.evaluate import Estimate
+from experiments.ope.evaluate import evaluate as estimate
 from experiments.ope.models import fit_slate_model
 from experiments.ope.shop_log import Logits, ShopLog, log_sessions
+from experiments.ope.shop_logs import similarity_logits
+from experiments.rankers_intervals import share_of_gap
 from experiments.shelves import shelves
 from experiments.simulate import (
     TRAINING_SEEDS,
     Contestant,
-    compare,
+    Evaluation,
+    Figure,
+    evaluate,
     interval,
     search_mix,
     search_stay,
 )
 from experiments.stages import StageContext
+from experiments.trained_baselines import Trained, Training, train_baseline
 from policies.baselines import (
+    SlatePolicy,
     mix_policy,
     oracle_policy,
     popularity_policy,
@@ -38,6 +47,9 @@ from policies.baselines import (
     scorer_logits,
     similarity_policy,
 )
+from policies.constraints import ConstraintsConfig, constrained
+from policies.linear_scores import save_linear
+from policies.oracles import myopic_policy
 from policies.ranker.scorer import SlateScorer, load_scorer, save_scorer
 from policies.ranker.train import train_ranker
 from policies.reasoner.book import ReasonBook, load_book
@@ -57,6 +69,12 @@ class Opened:
     def with_book(self, name: str) -> World:
         """Return the shop that shows the reasons of ``sft`` or ``ppo``."""
         return self.world if name == "ppo" else self.bare.with_reasons(self.books[name].arrays)
+
+    def under(self, config: ConstraintsConfig) -> Opened:
+        """Return the same where every slate keeps rules."""
+        catalogue = self.shop.visitors.catalogue
+        world, bare = (constrained(w, catalogue, config) for w in (self.world, self.bare))
+        return replace(self, world=world, bare=bare)
 
 
 def open_books(context: StageContext) -> Opened:
@@ -96,8 +114,37 @@ def run_rank(context: StageContext) -> dict[str, Any]:
     }
 
 
+#: Baselines that learn, or are searched for, and take part in the comparison. Thompson sampling is
+#: left to `shelftalk simulate`: frozen, it is another LinUCB.
+LEARNED = ("mmr", "linucb", "click_regression")
+
+
+def learned_baselines(opened: Opened, context: StageContext) -> dict[str, Trained]:
+    """Train `LEARNED` on training sessions; one that cannot be learned is left out with a warning.
+
+    What is linear is kept as NAME.json.
+    """
+    found = {}
+    training = Training(opened.shop, opened.world, context.config, context.seed, context.progress)
+    for name in LEARNED:
+        context.say(f"training the baseline {name}")
+        try:
+            found[name] = train_baseline(name, training)
+        except UserError as error:  # a tiny shop's log may hold no click
+            context.warn(f"left out of the comparison: {error}")
+            continue
+        linear = found[name].linear
+        if linear is not None:
+            save_linear(linear, context.out / f"{name}.json")
+    return found
+
+
 def contestants(
-    opened: Opened, scorer: SlateScorer, config: Config, rng: np.random.Generator
+    opened: Opened,
+    scorer: SlateScorer,
+    learned: Sequence[SlatePolicy],
+    config: Config,
+    rng: np.random.Generator,
 ) -> list[Contestant]:
     """Return every policy of the comparison; fixed mix and oracle are searched on training seeds.
 
@@ -120,7 +167,9 @@ def contestants(
                 popularity_policy(),
                 similarity,
                 mix_policy("best_mix", weights),
+                *learned,
                 ranker,
+                myopic_policy(),
                 oracle_policy(stay),
             )
         ),
@@ -131,8 +180,12 @@ def contestants(
 PAIRS = (
     ("ranker", "similarity"),
     ("ranker", "best_mix"),
+    ("ranker", "mmr"),
+    ("ranker", "linucb"),
+    ("ranker", "click_regression"),
     ("ranker", "popularity"),
     ("ranker", "random"),
+    ("myopic", "ranker"),
     ("oracle", "ranker"),
     ("similarity", "similarity+sft"),
     ("ranker", "ranker+sft"),
@@ -140,17 +193,21 @@ PAIRS = (
     ("similarity+sft", "similarity+none"),
     ("ranker", "similarity+none"),
 )
+#: Policies that look at hidden state: the best of all others is news.
+ANCHORS = ("myopic", "oracle")
 
 
 def run_simulate(context: StageContext) -> dict[str, Any]:
     """Play every policy on the same sessions."""
     config: Config = context.config
-    opened = open_books(context)
+    opened = open_books(context).under(config.constraints)
     scorer = load_scorer(context.inputs["rank"] / "scorer")
+    learned = learned_baselines(opened, context)
     rng = np.random.default_rng(context.seed)
     context.say("searching the best fixed mix and the oracle's horizon on training sessions")
-    field = contestants(opened, scorer, config, rng)
-    figures, pairs = compare(field, PAIRS, config.simulate.sessions, config.seed, context.progress)
+    field = contestants(opened, scorer, [one.policy for one in learned.values()], config, rng)
+    seeds = range(config.seed, config.seed + config.simulate.sessions)
+    found = evaluate(field, seeds, progress=context.progress)
     write_json(
         context.out / "shelves.json",
         shelves(
@@ -161,29 +218,56 @@ def run_simulate(context: StageContext) -> dict[str, Any]:
             config.seed,
         ),
     )
+    context.say("asking whether reasons name what put their items there")
+    sides = {
+        f"{policy.name}+{name}": (opened.with_book(name), policy, opened.books[name])
+        for policy in (similarity_policy(), ranker_policy(scorer))
+        for name in ("sft", "ppo")
+    }
+    return {
+        "sessions": config.simulate.sessions,
+        **_judged(found, context),
+        "baselines": {name: one.figures for name, one in learned.items()},
+        "order": measure_order(opened.shop, sides, seed=config.seed),
+    }
+
+
+def _judged(found: Evaluation, context: StageContext) -> dict[str, Any]:
+    """Return figures, differences and shares of the ways to the anchors; warn where they say so."""
+    figures = found.figures()
+    pairs = found.paired([pair for pair in PAIRS if set(pair) <= found.played.keys()])
     means = {name: figure["return"]["mean"] for name, figure in figures.items()}
     for name, other in (("similarity", "similarity+ppo"), ("ranker", "ranker+ppo")):
         figures[other] = figures[name]
     for pair in pairs:
-        if pair["metric"] == "return" and pair["a"] == "ranker" and float(pair["low"]) <= 0:
+        if pair["metric"] != "return" or pair["a"] != "ranker":
+            continue
+        if float(pair["high"]) < 0:
+            context.warn(f"{pair['b']} beats the ranker: the interval lies below 0")
+        elif float(pair["low"]) <= 0:
             context.warn(f"the interval of ranker minus {pair['b']} covers 0: no difference shown")
     best = max(means, key=lambda name: means[name])
-    if best != "oracle":
+    if best not in ANCHORS:
         context.warn(f"{best} beats the oracle, which looks one page ahead only")
     span = means["oracle"] - means["similarity"]
     return {
-        "sessions": config.simulate.sessions,
         "policies": figures,
         "paired": pairs,
         "share_of_oracle": (means["ranker"] - means["similarity"]) / span if span > 0 else None,
+        "share_of_myopic": share_of_way(found, "similarity", "ranker", "myopic"),
     }
 
 
-def _mean_similarity(weight: float) -> Logits:
-    def logits(observation: dict[str, np.ndarray]) -> np.ndarray:
-        return weight * observation["items"][..., : len(SCORES)].mean(axis=-1)
+def share_of_way(found: Evaluation, start: str, reached: str, end: str) -> Figure | None:
+    """Return how much of the return from start to end was gone, with its paired interval.
 
-    return logits
+    None where the way is not surely longer than nothing.
+    """
+    first, here, last = (found.played[name].reward for name in (start, reached, end))
+    share = share_of_gap(first, here[None], last)
+    if share is None:
+        return None
+    return {"mean": share.value, "low": share.both[0], "high": share.both[1]}
 
 
 def _ranker_logits(scorer: SlateScorer, spread: float) -> Logits:
@@ -202,19 +286,19 @@ def evaluate_shop_log(
         log.logged_features, log.rewards, log.target_features, log.sessions, rng=rng
     )
     frame = log.frame.assign(**predictions.columns())
-    return frame, evaluate(frame, list(config.estimators), rng=rng)
+    return frame, estimate(frame, list(config.estimators), rng=rng)
 
 
 def run_ope(context: StageContext) -> dict[str, Any]:
     """Log sessions under a stochastic policy, estimate the ranker's value, and ask the shop."""
     config: Config = context.config
-    opened = open_books(context)
+    opened = open_books(context).under(config.constraints)
     scorer = load_scorer(context.inputs["rank"] / "scorer")
     visitors = opened.shop.visitors
     context.say(f"logging {config.ope.sessions:,} sessions under sampled similarity slates")
     log = log_sessions(
         opened.world,
-        _mean_similarity(config.ope.logging_weight),
+        similarity_logits(config.ope.logging_weight),
         _ranker_logits(scorer, config.ope.target_spread),
         sessions_count=config.ope.sessions,
         model_slates=config.ope.model_slates,

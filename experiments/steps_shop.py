@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from envs.assemble import find_visitors, open_shop, synthetic_visitors
+from envs.assemble import Shop, Visitors, find_visitors, open_shop, synthetic_visitors
 from envs.catalogue import Catalogue, load_catalogue
 from envs.importers.icecat import import_icecat
-from envs.similarity import SCORES
+from envs.pools import build_pools
+from envs.similarity import SCORES, build_index
 from envs.store import load_visitors, save_similarity, save_visitors
 from experiments.config import Config, FolderCatalogue, IcecatCatalogue, SyntheticCatalogue
 from experiments.stages import StageContext
@@ -66,15 +67,53 @@ def run_catalogue(context: StageContext) -> dict[str, Any]:
     }
 
 
+def similarity_files(config: Config) -> Sequence[Path]:
+    """Return the outside files that the text encoder is read from or tuned on."""
+    text = config.similarity.text
+    folder = Path(text.encoder).expanduser()
+    return [
+        *([folder] if text.encoder not in ("tfidf", "local") and folder.exists() else []),
+        *([] if text.tune.clicks is None or not text.tune.steps else [text.tune.clicks]),
+    ]
+
+
 def run_similarity(context: StageContext) -> dict[str, Any]:
-    """Compute the six scores and the candidate pools."""
+    """Compute the six scores and the candidate pools; make and tune the text encoder first."""
     visitors = load_visitors(context.inputs["catalogue"])
     rng = np.random.default_rng(context.seed)
-    shop = open_shop(visitors, context.config.similarity, rng, context.progress)
+    text: dict[str, Any] = {}
+    if context.config.similarity.text.fitted:
+        shop = open_shop(visitors, context.config.similarity, rng, context.progress)
+    else:
+        shop, text = _open_with_encoder(visitors, context, rng)
     save_similarity(shop, context.out)
     means = shop.pools.scores.mean(axis=(0, 1))
     return {
         "anchors": len(shop.pools.items),
         "pool": shop.pools.items.shape[1],
         "mean_score": dict(zip(SCORES, means.tolist())),
+        **text,
     }
+
+
+def _open_with_encoder(
+    visitors: Visitors, context: StageContext, rng: np.random.Generator
+) -> tuple[Shop, dict[str, Any]]:
+    """Open the shop behind an encoder that is more than fitted; return its figures too."""
+    # The model libraries behind it take seconds to import, and most runs need none of them here.
+    from sft.encoder import make_encoder
+
+    config = context.config.similarity
+    catalogue, profiles = visitors.catalogue, visitors.profiles
+    encoder, figures = make_encoder(
+        catalogue, profiles, config, rng, work=context.work, progress=context.progress
+    )
+    if "recall_after" in figures:
+        context.say(
+            f"text encoder tuned on {figures['co_click_pairs']:,} co-clicks and "
+            f"{figures['query_click_pairs']:,} query clicks: recall of co-clicks on held-out items "
+            f"{figures['recall_before']:.4f} -> {figures['recall_after']:.4f}"
+        )
+    index = build_index(catalogue, profiles, config, rng, context.progress, encoder)
+    pools = build_pools(catalogue, profiles, index, config, rng, context.progress)
+    return Shop(visitors, index, pools), {"text": figures}

@@ -8,7 +8,7 @@ exact propensities. Only the oracle looks at hidden state.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from envs.sessions import SessionState
 from envs.similarity import SCORES
 from envs.world import World
 from policies.best_page import best_page, top_slates
+from policies.constraints_page import best_slates, world_rules
 from policies.ranker.scorer import SlateScorer
 
 F32 = NDArray[np.float32]
@@ -34,10 +35,16 @@ class Page:
 
     #: context (B, C_ctx), items (B, N, F), mask (B, N), float32.
     observation: dict[str, F32]
-    # For the oracle and for the random policy's own coin; nothing else may look.
+    # For the oracle and for the random policy's own coin; of these, nothing else may look at more
+    # than the length of the slate and `items`.
     world: World
     state: SessionState
     click_model: ClickModel
+
+    @property
+    def items(self) -> I64:
+        """Item index of each candidate, (B, N) int64: a shop knows what it offers."""
+        return sessions.candidates(self.world, self.state)[1]
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,17 @@ class SlatePolicy:
     score: Callable[[Page], F32]
 
     def slates(self, page: Page) -> I64:
-        """Return the k best candidates of each row, best first, (B, k) int64."""
-        return top_slates(self.score(page), page.world.config.slots, page.observation["mask"])
+        """Return the k best candidates of each row, best first, (B, k) int64.
+
+        Where the page's shop keeps rules (`policies.constraints`), they are the best that keep
+        them, and the policy is asked about what the rules' filters leave.
+        """
+        mask = page.observation["mask"]
+        rules = world_rules(page.world, page.state, mask)
+        if rules is None:
+            return top_slates(self.score(page), page.world.config.slots, mask)
+        left = replace(page, observation=page.observation | {"mask": rules.mask})
+        return best_slates(self.score(left), rules)
 
 
 def _feature(page: Page, name: str) -> F32:
@@ -107,7 +123,10 @@ def oracle_policy(stay: float) -> SlatePolicy:
         charm, worth = page_worth(page)
         mask = page.observation["mask"]
         slots = page.world.config.slots
-        return best_page(page.click_model, charm.attraction, worth + stay, slots, mask)
+        best = best_page(page.click_model, charm.attraction, worth + stay, slots, mask)
+        # Whoever is outside the best slate follows by worth: a shop's rules may ask for more.
+        alone = charm.attraction * (worth + stay)
+        return np.where(np.isfinite(best), best, alone - alone.max() - 1).astype(np.float32)
 
     return SlatePolicy("oracle", score)
 

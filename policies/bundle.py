@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from envs.catalogue import Catalogue, load_catalogue
 from envs.errors import UserError, nearest
+from envs.liking import Likes, learn_likes
 from envs.observation import ItemFacts, context_features, item_facts, item_features
 from envs.shoppers import Profiles, price_z
 from envs.similarity import (
@@ -42,6 +43,9 @@ from policies.bundle_files import (
     read_manifest,
     require_features,
 )
+from policies.bundle_rules import Filters, decode, filtered, notes_on, with_pins
+from policies.constraints import ShelfRules, shelf_rules
+from policies.explain import explain, feature_groups
 from policies.ranker.scorer import load_scorer
 from policies.reasoner.book import Writer, load_book, prompts_for
 from rewards.claims import ClaimChecker
@@ -51,6 +55,7 @@ from sft.tasks import segment_likes
 __all__ = [
     "Bundle",
     "BundleSettings",
+    "Filters",
     "Manifest",
     "Shelf",
     "ShelfItem",
@@ -89,6 +94,9 @@ class ShelfItem:
     claims: list[str]
     #: The six scores in [0, 1] by name.
     similarity: dict[str, float]
+    #: What each group of features added to the score over that of an average candidate in the
+    #: item's place, by name (`policies.explain`); empty unless asked for.
+    contributions: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,10 @@ class Bundle:
     logits: Logits
     #: The language model and the guard of what it writes; None shows the book.
     live: tuple[Writer, ClaimChecker] | None
+    #: What every shelf keeps; None where nothing is asked.
+    rules: ShelfRules | None = None
+    #: What is expected of each shopper, the average one last; None expects nothing of anyone.
+    likes: Likes | None = None
 
     def recommend(
         self,
@@ -142,14 +154,21 @@ class Bundle:
         query: str | None = None,
         candidates: Sequence[str] | None = None,
         k: int | None = None,
+        filters: Filters | None = None,
+        explained: bool = False,
     ) -> Shelf:
         """Return the shelf of ``k`` items for a shopper, at home or in answer to a query.
+
+        The shelf keeps the bundle's rules (``settings.constraints``); where they changed it, or
+        the candidates cannot keep them, a note says so.
 
         Args:
             shopper: an id; None or an unknown one means the average shopper, with a note.
             query: words to search for; a query that nothing matches gets the home shelf, noted.
             candidates: ids of the items to order; the bundle chooses them where None.
             k: number of items; the bundle's `slots` where None.
+            filters: prices and items that this request leaves out, before anything is ordered.
+            explained: whether to say what put each item there; takes 256 ``k`` more scorings.
 
         Raises:
             UserError: for ``k`` below 1, no candidates, or an item the bundle does not know.
@@ -161,15 +180,21 @@ class Bundle:
         row = self._row(shopper, notes)
         given = None if candidates is None else self._items(candidates, notes)
         visit = self._visit(row, query, notes)
-        items = self.candidates(visit) if given is None else given
+        rules = filtered(self.rules, filters or Filters(), self.catalogue)
+        items = self.candidates(visit, rules) if given is None else _showable(given, rules, notes)
         if len(items) < k:
             notes.append(f"There are only {len(items)} candidates for the {k} items asked for.")
-        logits = self.logits(self.observation_for(visit, items))[0]
+        logits = self._logits(visit, items)
         # Differences below the rounding of either backend must not decide the order.
-        order = np.argsort(-np.round(logits, 5), kind="stable")[:k]
+        order = free = np.argsort(-np.round(logits, 5), kind="stable")[:k]
+        if rules is not None and len(items):
+            order, page = decode(rules, items, np.round(logits, 5), len(free))
+            asked = self.manifest.settings.constraints
+            notes += notes_on(page, order, free, rules, asked, self.catalogue)
         segment = int(self.profiles.segment[row])
+        why = self._why(visit, items, order) if explained else [{} for _ in order]
         return Shelf(
-            items=self._show(items[order], logits[order], visit, segment),
+            items=self._show(items[order], logits[order], visit, segment, why),
             notes=notes,
             scene=SCENES[visit.scene],
             shopper=shopper if shopper in self.rows else None,
@@ -186,12 +211,16 @@ class Bundle:
         """Return the visit of a shopper row with a query."""
         return self._scored(row, _SEARCH, query_anchors(self.index, [query]))
 
-    def candidates(self, visit: Visit) -> I64:
-        """Return the best items by equal-weight mean, best first; in search, only matching ones."""
+    def candidates(self, visit: Visit, rules: ShelfRules | None = None) -> I64:
+        """Return the best items by equal-weight mean, best first; in search, only matching ones.
+
+        Under rules, what they filter is left out, and pinned items come along.
+        """
         order = np.argsort(-visit.scores.mean(axis=1), kind="stable")
         if visit.scene == _SEARCH:
             order = order[_matches(visit)[order]]
-        return order[: self.manifest.settings.pool]
+        pool = self.manifest.settings.pool
+        return order[:pool] if rules is None else with_pins(rules, order, pool)
 
     def observation_for(self, visit: Visit, items: I64) -> dict[str, F32]:
         """Return the ranker's input for candidates (N,), as on the first page of a session.
@@ -204,6 +233,7 @@ class Bundle:
         features = item_features(
             self.facts, items[None], visit.scores[items][None],
             self.profiles.segment[[visit.row]], level, exposure=no_class, clicked=no_class,
+            likes=self.likes, shopper=np.array([visit.row]),
         )  # fmt: skip
         # Nothing has been counted on a first page, so the units of the counts do not matter.
         context = context_features(
@@ -212,6 +242,12 @@ class Bundle:
         )  # fmt: skip
         mask = np.ones((1, len(items)), dtype=np.float32)
         return {"context": context, "items": features, "mask": mask}
+
+    def _logits(self, visit: Visit, items: I64) -> F32:
+        """Logits of the candidates, (N,); there may be none."""
+        if not len(items):
+            return np.zeros(0, dtype=np.float32)
+        return self.logits(self.observation_for(visit, items))[0]
 
     def _scored(self, row: int, scene: int, anchors: Anchors) -> Visit:
         return Visit(row, scene, score(self.index, anchors)[0])
@@ -246,11 +282,26 @@ class Bundle:
             notes.append(f"Nothing matches {query!r}: this is the home shelf.")
         return self.home(row)
 
-    def _show(self, items: I64, logits: F32, visit: Visit, segment: int) -> list[ShelfItem]:
+    def _why(self, visit: Visit, items: I64, order: I64) -> list[dict[str, float]]:
+        """Contributions to each of the shown candidates, by group."""
+        if not len(order):
+            return []
+        groups = feature_groups(self.manifest.item_features)
+        found = explain(self.logits, self.observation_for(visit, items), order[None], groups)
+        return [found.named(0, place) for place in range(len(order))]
+
+    def _show(
+        self,
+        items: I64,
+        logits: F32,
+        visit: Visit,
+        segment: int,
+        why: list[dict[str, float]],
+    ) -> list[ShelfItem]:
         table = self.catalogue.items.iloc[items]
         rows = zip(
             table["item_id"], table["title"], table["brand"], table["price"], logits,
-            self._reasons(items, segment), visit.scores[items],
+            self._reasons(items, segment), visit.scores[items], why,
         )  # fmt: skip
         return [
             ShelfItem(
@@ -263,8 +314,9 @@ class Bundle:
                 reason_source=reason["source"],
                 claims=list(reason["claims"]),
                 similarity=dict(zip(SCORES, map(float, six))),
+                contributions=parts,
             )
-            for item_id, title, brand, price, logit, reason, six in rows
+            for item_id, title, brand, price, logit, reason, six, parts in rows
         ]
 
     def _reasons(self, items: I64, segment: int) -> list[dict[str, Any]]:
@@ -306,8 +358,10 @@ def load_bundle(
     _ = index.word_items  # computed once here rather than by two threads at a time
     checker = ClaimChecker(catalogue)
     book = load_book(path / BOOK, catalogue, known.n_segments, checker)
+    popularity = load_file(path / POPULARITY)["popularity"]
+    asked = manifest.settings.constraints
     facts = item_facts(
-        price_z(catalogue), load_file(path / POPULARITY)["popularity"],
+        price_z(catalogue), popularity,
         relative_margin(catalogue), catalogue.class_index, book.arrays, known.segment_aspects,
         manifest.settings.words_free,
     )  # fmt: skip
@@ -321,6 +375,12 @@ def load_bundle(
         book=book.lookup(),
         logits={"torch": _torch_logits, "onnx": _onnx_logits}[backend](path),
         live=(_live_writer(path), checker) if live else None,
+        rules=(
+            None
+            if asked.idle
+            else shelf_rules(asked, catalogue, popularity, manifest.settings.slots)
+        ),
+        likes=learn_likes(catalogue, known).with_average(),
     )
 
 
@@ -342,6 +402,17 @@ def with_average(profiles: Profiles, items: int) -> Profiles:
         history_items=np.append(profiles.history_items, met),
         history_weights=np.append(profiles.history_weights, mean),
     )
+
+
+def _showable(given: I64, rules: ShelfRules | None, notes: list[str]) -> I64:
+    """Those of the given candidates that no filter leaves out."""
+    if rules is None or rules.showable[given].all():
+        return given
+    kept = given[rules.showable[given]]
+    notes.append(
+        f"{len(given) - len(kept)} of the candidates are out of stock or outside the price band."
+    )
+    return kept
 
 
 def _matches(visit: Visit) -> NDArray[np.bool_]:

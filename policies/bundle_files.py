@@ -43,6 +43,7 @@ from envs.settings import Settings
 from envs.shoppers import Profiles
 from envs.store import save_index, save_profiles
 from policies.bundle_card import model_card
+from policies.constraints import ConstraintsConfig, shelf_rules
 from policies.ranker.onnx_export import export_onnx
 from policies.ranker.scorer import SlateScorer, save_scorer
 from policies.reasoner.book import ReasonBook, save_book
@@ -77,6 +78,8 @@ class BundleSettings(Settings):
     """Candidates that the ranker chooses from: the best by equal-weight similarity."""
     words_free: int = Field(18, ge=1)
     """Unit of the feature `reason_words`: `words_free` of the shop that the ranker learned in."""
+    constraints: ConstraintsConfig = ConstraintsConfig()
+    """What every shelf keeps."""
 
 
 class FileEntry(Settings):
@@ -134,18 +137,21 @@ def export_bundle(
 
     Raises:
         UserError: if ``out`` is something else than a bundle, the scorer reads other features
-            than the shop has, or the reasoner holds a file of a kind that no bundle may hold.
+            than the shop has, the catalogue cannot keep the settings' constraints, or the reasoner
+            holds a file of a kind that no bundle may hold.
     """
     if out.exists() and not (out / DIGEST).is_file() and (out.is_file() or any(out.iterdir())):
         raise UserError(f"export: {out} exists and is no bundle; give a new or empty folder")
     require_features(scorer.item_features, scorer.context_features, "export")
     catalogue, profiles = shop.visitors.catalogue, shop.visitors.profiles
+    popularity = item_popularity(profiles, catalogue.n_items)
+    # Only to find a mistake before anything is written.
+    shelf_rules(settings.constraints, catalogue, popularity, settings.slots)
     with atomic_folder(out) as folder:
         if reasoner is not None:
             _copy_reasoner(reasoner, folder / "reasoner")
         _save_shown(catalogue, folder / "catalogue")
         save_profiles(without_times(profiles), folder / "profiles")
-        popularity = item_popularity(profiles, catalogue.n_items)
         with atomic_path(folder / POPULARITY) as temporary:
             save_file({"popularity": popularity}, temporary)
         save_index(shop.index, folder / "similarity")

@@ -11,6 +11,11 @@ All three are exact for every rule here: no Monte Carlo. A slate that the rule c
 probability 0. Where fewer than k candidates may be shown, the slots left over are *void*: they hold
 masked candidates and have probability 1.
 
+Where a shelf keeps rules (`PageRules`), each stage chooses among what they allow there, and the
+first two kinds are still exact; the third is too, but for Plackett-Luce with both groups and new
+items to keep and for `Explore`, where it is sampled (`policies.constraints_chances`). Its standard
+error is then a fourth array, `STANDARD_ERROR`. Void slots repeat an item and have probability 1.
+
 Coins are counter-based (`envs.counter_rng`): a page's slate follows from its own key, so a log
 does not depend on batches and can be taken up again.
 """
@@ -28,13 +33,15 @@ from numpy.typing import NDArray
 from envs.counter_rng import Keys, fold, uniform
 from envs.errors import UserError
 from envs.feedback import PROPENSITIES
+from policies import constraints_chances as ruled
+from policies.constraints_page import PageRules, best_slates, fill
 from policies.logging_race import SPAN, slate_marginals
 from policies.ranker.plackett_luce import prefix_log_probs
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-#: The three kinds by column name, each (B, k) float64.
+#: The three kinds by column name, and under rules the third's error, each (B, k) float64.
 Propensities = dict[str, F64]
 
 # What a coin is for: the first counter of a page's key.
@@ -48,10 +55,19 @@ class LoggingPolicy(Protocol):
     def name(self) -> str:
         """What the column ``logging_policy`` calls it, parameters included."""
 
-    def sample(self, scores: NDArray[Any], mask: NDArray[Any], slots: int, keys: Keys) -> I64:
-        """Draw one slate a page, (B, k) int64 candidate positions, from keys (B,) uint64."""
+    def sample(
+        self, scores: NDArray[Any], mask: NDArray[Any], slots: int, keys: Keys,
+        rules: PageRules | None = None,
+    ) -> I64:  # fmt: skip
+        """Draw one slate a page, (B, k) int64 candidate positions, from keys (B,) uint64.
 
-    def propensities(self, scores: NDArray[Any], mask: NDArray[Any], slates: I64) -> Propensities:
+        ``rules`` say what else a slate must keep; their mask is then the ``mask``.
+        """
+
+    def propensities(
+        self, scores: NDArray[Any], mask: NDArray[Any], slates: I64,
+        rules: PageRules | None = None,
+    ) -> Propensities:  # fmt: skip
         """Return the probabilities of ``slates`` (B, k), which need not have been sampled here."""
 
 
@@ -64,12 +80,25 @@ class TopK:
         """Without parameters."""
         return "top_k"
 
-    def sample(self, scores: NDArray[Any], mask: NDArray[Any], slots: int, keys: Keys) -> I64:
+    def sample(
+        self, scores: NDArray[Any], mask: NDArray[Any], slots: int, keys: Keys,
+        rules: PageRules | None = None,
+    ) -> I64:  # fmt: skip
         """Return the best slates; the keys are not needed."""
+        if rules is not None:
+            return best_slates(_sure(scores, mask > 0), rules)
         return _ranking(scores, mask > 0)[:, :slots]
 
-    def propensities(self, scores: NDArray[Any], mask: NDArray[Any], slates: I64) -> Propensities:
+    def propensities(
+        self, scores: NDArray[Any], mask: NDArray[Any], slates: I64,
+        rules: PageRules | None = None,
+    ) -> Propensities:  # fmt: skip
         """Return ones where a slate is the best one, else zeros."""
+        if rules is not None:
+            sure = _sure(scores, mask > 0)
+            stages = ruled.stage_chances(rules, slates, sure, ruled.best_allowed)
+            best = (slates == best_slates(sure, rules)).astype(np.float64)
+            return ruled.bundle(rules, slates, stages, best, np.zeros_like(best))
         stands = (slates == _ranking(scores, mask > 0)[:, : slates.shape[1]]).astype(np.float64)
         void = _void(mask, slates.shape[1])
         stands[void] = 1.0
@@ -97,16 +126,28 @@ class PlackettLuce:
         """With the temperature."""
         return f"plackett_luce(temperature={self.temperature:g})"
 
-    def sample(self, scores: NDArray[Any], mask: NDArray[Any], slots: int, keys: Keys) -> I64:
+    def sample(
+        self, scores: NDArray[Any], mask: NDArray[Any], slots: int, keys: Keys,
+        rules: PageRules | None = None,
+    ) -> I64:  # fmt: skip
         """Draw by Gumbel top-k (Yellott 1977): the ranking of logits with Gumbel noise added."""
         logits = self._logits(scores, mask > 0)
         # Half a unit in the last place keeps the logarithm's argument above 0.
         gumbel = -np.log(-np.log(_coins(keys, _GUMBEL, logits.shape[1]) + 2.0**-54))
+        if rules is not None:
+            # What is allowed only shrinks, so whoever is turned away once is so for good, and
+            # those left keep their order of arrival: the race's law among them.
+            return best_slates(_sure(logits + gumbel, mask > 0), rules)
         return _ranking(logits + gumbel, mask > 0)[:, :slots]
 
-    def propensities(self, scores: NDArray[Any], mask: NDArray[Any], slates: I64) -> Propensities:
+    def propensities(
+        self, scores: NDArray[Any], mask: NDArray[Any], slates: I64,
+        rules: PageRules | None = None,
+    ) -> Propensities:  # fmt: skip
         """Return products of stages, and marginals by the race integral (`slate_marginals`)."""
         logits, allowed = self._logits(scores, mask > 0), mask > 0
+        if rules is not None:
+            return _in_proportion(rules, logits, slates)
         with torch.no_grad():
             cascade = prefix_log_probs(
                 torch.from_numpy(logits), torch.from_numpy(allowed), torch.from_numpy(slates)
@@ -132,7 +173,8 @@ class PlackettLuce:
 class EpsilonMixed:
     """With probability epsilon a uniformly random slate, else one of ``base``: one coin a page.
 
-    A mixture over whole slates, so each kind of propensity is the same mixture:
+    Under rules the random slate draws each slot uniformly from what is allowed there. A mixture
+    over whole slates, so each kind of propensity is the same mixture:
     ``p = epsilon * uniform + (1 - epsilon) * base``.
     """
 
@@ -148,18 +190,38 @@ class EpsilonMixed:
         """With epsilon and the base's name."""
         return f"epsilon(epsilon={self.epsilon:g}, base={self.base.name})"
 
-    def sample(self, scores: NDArray[Any], mask: NDArray[Any], slots: int, keys: Keys) -> I64:
+    def sample(
+        self, scores: NDArray[Any], mask: NDArray[Any], slots: int, keys: Keys,
+        rules: PageRules | None = None,
+    ) -> I64:  # fmt: skip
         """Toss the page's coin and draw from the one or the other."""
-        anything = _ranking(_coins(keys, _GUMBEL, scores.shape[1]), mask > 0)[:, :slots]
-        base = self.base.sample(scores, mask, slots, fold(keys, _BASE))
+        coins = _coins(keys, _GUMBEL, scores.shape[1])
+        anything = (
+            _ranking(coins, mask > 0)[:, :slots] if rules is None else best_slates(coins, rules)
+        )
+        base = self.base.sample(scores, mask, slots, fold(keys, _BASE), rules)
         mixes = uniform(fold(keys, _MIX)) < self.epsilon
         return np.where(mixes[:, None], anything, base)
 
-    def propensities(self, scores: NDArray[Any], mask: NDArray[Any], slates: I64) -> Propensities:
+    def propensities(
+        self, scores: NDArray[Any], mask: NDArray[Any], slates: I64,
+        rules: PageRules | None = None,
+    ) -> Propensities:  # fmt: skip
         """Mix the uniform slate's probabilities with the base's."""
-        chance = _uniform_propensities(mask > 0, slates)
-        base = self.base.propensities(scores, mask, slates)
-        return {k: self.epsilon * chance[k] + (1 - self.epsilon) * base[k] for k in PROPENSITIES}
+        base = self.base.propensities(scores, mask, slates, rules)
+        chance = (
+            _uniform_propensities(mask > 0, slates)
+            if rules is None
+            else _in_proportion(rules, np.zeros(mask.shape), slates)
+        )
+        mixed = {k: self.epsilon * chance[k] + (1 - self.epsilon) * base[k] for k in PROPENSITIES}
+        if rules is None:
+            return mixed
+        errors = (
+            self.epsilon * chance[ruled.STANDARD_ERROR],
+            (1 - self.epsilon) * base[ruled.STANDARD_ERROR],
+        )
+        return mixed | {ruled.STANDARD_ERROR: np.hypot(*errors)}
 
 
 @dataclass(frozen=True)
@@ -183,8 +245,13 @@ class Explore:
         """With epsilon."""
         return f"explore(epsilon={self.epsilon:g})"
 
-    def sample(self, scores: NDArray[Any], mask: NDArray[Any], slots: int, keys: Keys) -> I64:
+    def sample(
+        self, scores: NDArray[Any], mask: NDArray[Any], slots: int, keys: Keys,
+        rules: PageRules | None = None,
+    ) -> I64:  # fmt: skip
         """Fill the slots from the top, two coins each."""
+        if rules is not None:
+            return self._sample_ruled(_sure(scores, mask > 0), keys, rules)
         order, count = _ranking(scores, mask > 0), (mask > 0).sum(axis=1)
         explores = _coins(keys, _EXPLORE, slots) < self.epsilon
         pick = _coins(keys, _PICK, slots)
@@ -198,8 +265,16 @@ class Explore:
             left[rows, places[:, slot]] = False
         return np.take_along_axis(order, places, axis=1)
 
-    def propensities(self, scores: NDArray[Any], mask: NDArray[Any], slates: I64) -> Propensities:
+    def propensities(
+        self, scores: NDArray[Any], mask: NDArray[Any], slates: I64,
+        rules: PageRules | None = None,
+    ) -> Propensities:  # fmt: skip
         """Return products of stages, and marginals looked up by rank."""
+        if rules is not None:
+            sure, law = _sure(scores, mask > 0), ruled.greedy_or_any(self.epsilon)
+            stages = ruled.stage_chances(rules, slates, sure, law)
+            found = ruled.drawn_marginals(rules, slates, sure, law)
+            return ruled.bundle(rules, slates, stages, *found)
         slots, count = slates.shape[1], (mask > 0).sum(axis=1)
         ranks = np.argsort(_ranking(scores, mask > 0), axis=1)
         ranks = np.take_along_axis(ranks, slates, axis=1)
@@ -220,6 +295,20 @@ class Explore:
         void = _void(mask, slots)
         stages[void], marginals[void] = 1.0, 1.0
         return _bundle(np.cumprod(stages, axis=1), marginals)
+
+    def _sample_ruled(self, scores: F64, keys: Keys, rules: PageRules) -> I64:
+        explores = _coins(keys, _EXPLORE, rules.slots) < self.epsilon
+        pick = _coins(keys, _PICK, rules.slots)
+
+        def choose(slot: int, allowed: Bools) -> I64:
+            anything = allowed.astype(np.float64)
+            return np.where(
+                explores[:, slot],
+                ruled.drawn(anything, pick[:, slot]),
+                ruled.best_allowed(scores, allowed).argmax(axis=1),
+            )
+
+        return fill(rules, choose)
 
 
 @lru_cache(maxsize=256)
@@ -257,6 +346,23 @@ def exploration_marginals(available: int, slots: int, epsilon: float) -> F64:
     return marginals
 
 
+def _in_proportion(rules: PageRules, logits: F64, slates: I64) -> Propensities:
+    """Of Plackett-Luce slates under rules: marginals by the race where it is one, else drawn."""
+    stages = ruled.stage_chances(rules, slates, logits, ruled.in_proportion)
+    marginals, error = np.empty(slates.shape), np.zeros(slates.shape)
+    exact = ruled.exact_rows(rules)
+    marginals[exact] = ruled.race(rules.rows(exact), logits[exact], slates[exact])
+    marginals[~exact], error[~exact] = ruled.drawn_marginals(
+        rules.rows(~exact), slates[~exact], logits[~exact], ruled.in_proportion
+    )
+    return ruled.bundle(rules, slates, stages, marginals, error)
+
+
+def _sure(scores: NDArray[Any], mask: Bools) -> F64:
+    """Scores as comparable numbers, (B, N) float64: minus infinity is before what is masked."""
+    return np.where(mask, np.nan_to_num(_checked(scores, mask)), -np.inf)
+
+
 def _bundle(cascade: NDArray[Any], marginals: F64) -> Propensities:
     whole = np.repeat(cascade[:, -1:], cascade.shape[1], axis=1)
     return dict(zip(PROPENSITIES, (whole, cascade, marginals), strict=True))
@@ -286,9 +392,7 @@ def _checked(scores: NDArray[Any], mask: Bools) -> F64:
 
 def _ranking(scores: NDArray[Any], mask: Bools) -> I64:
     """Candidates best first, (B, N): what may be shown before the rest, ties by position."""
-    # A score of minus infinity still ranks before what is masked.
-    ranked = np.where(mask, np.nan_to_num(_checked(scores, mask)), -np.inf)
-    return np.argsort(-ranked, axis=1, kind="stable")
+    return np.argsort(-_sure(scores, mask), axis=1, kind="stable")
 
 
 def _void(mask: NDArray[Any], slots: int) -> Bools:

@@ -11,6 +11,10 @@ In log time the integrand is analytic and dies out on both sides, so the trapezo
 exponentially in the step (Trefethen and Weideman 2014, "The exponentially convergent trapezoidal
 rule"). The step is ln(2) / 3: time doubles every third node, and a clock that has rung by t with
 probability p has rung by 2t with probability p (2 - p), so that few exponentials are needed.
+
+Where a shelf keeps rules, the race is the same, but an arrival may be turned away, and then for
+good. If that depends on counts alone (of its group, and of all), the integrand is the probability
+that exactly j others were let in and i is too: a recursion over groups (`ruled_marginals`).
 """
 
 from __future__ import annotations
@@ -133,3 +137,141 @@ def _integral(rate: float, waiting: F64, others: F64) -> float:
         total += rate * time * waiting[node] * others[node]
         time *= growth
     return total * _STEP
+
+
+def ruled_marginals(
+    logits: F64, open_: NDArray[np.bool_], slates: I64, place: I64,
+    *, group: I64, exempt: I64, room: I64, budget: I64,
+) -> F64:  # fmt: skip
+    """Return P(this item stands in this slot) where arrivals can be turned away, (B, k) float64.
+
+    By order of arrival a group's first ``exempt`` items and, while the budget lasts, its further
+    ones are let in, ``room`` of a group at most. By time t a group with n arrivals has used
+    o = min(n, exempt) exempt places and min(n, room) - o of the budget b; with sums O and Q over
+    groups, O + min(b, Q) were let in.
+
+    Args:
+        logits: (B, N) float64, within `SPAN` of the page's best where ``open_`` is true.
+        open_: which candidates race, (B, N) bool.
+        slates: (B, k) int64.
+        place: how many are let in before the one in this slot, (B, k); -1: the slot has no race,
+            and gets probability one.
+        group: the group of each candidate as a column, (B, N), 0..N-1.
+        exempt: of each group, at its column, (B, N).
+        room: of each group, at its column, (B, N).
+        budget: b, (B,).
+    """
+    allowed = np.where(open_, logits, -np.inf)
+    best = allowed.max(axis=1, initial=-np.inf, keepdims=True)
+    rates = np.exp(allowed - np.where(np.isfinite(best), best, 0.0))
+    rates /= np.maximum(rates.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    out = np.ones(slates.shape)
+    _ruled_race(
+        rates, np.ascontiguousarray(slates), place, group, exempt, room,
+        np.minimum(budget, slates.shape[1]), out,
+    )  # fmt: skip
+    return out
+
+
+@numba.njit(cache=True)
+def _ruled_race(
+    rates: F64, slates: I64, place: I64, group: I64, exempt: I64, room: I64, budget: I64, out: F64
+) -> None:
+    """Fill ``out (B, k)``; ``rates (B, N)`` sum to one on each page, 0 where closed."""
+    pages, candidates = rates.shape
+    slots = slates.shape[1]
+    for page in range(pages):
+        slowest = 2.0
+        for item in range(candidates):
+            if 0 < rates[page, item] < slowest:
+                slowest = rates[page, item]
+        if slowest > 1.0:
+            continue
+        # Whoever comes last may be the one that the rules wait for.
+        nodes = math.ceil((_WAITS - math.log(slowest) - _LOW) / _STEP) + 1
+        rung, waiting = _clocks(rates[page], nodes)
+        members = np.zeros(candidates, dtype=np.int64)
+        asked = np.zeros(candidates, dtype=np.bool_)
+        for item in range(candidates):
+            if rates[page, item] > 0:
+                members[group[page, item]] += 1
+        for slot in range(slots):
+            if place[page, slot] >= 0:
+                asked[group[page, slates[page, slot]]] = True
+        # Groups that nobody asks about are counted once for all slots.
+        shared = np.zeros((slots, slots + 1, nodes))
+        shared[0, 0] = 1.0
+        for kind in range(candidates):
+            if members[kind] > 0 and not asked[kind]:
+                came = _arrivals(
+                    rates[page], rung, waiting, group[page], kind, -1, room[page, kind]
+                )
+                shared = _let_in(shared, came, exempt[page, kind], budget[page])
+        for slot in range(slots):
+            before, item = place[page, slot], slates[page, slot]
+            if before < 0:
+                continue
+            if rates[page, item] == 0:
+                out[page, slot] = 0.0
+                continue
+            own = group[page, item]
+            others = shared
+            for kind in range(candidates):
+                if members[kind] > 0 and asked[kind] and kind != own:
+                    came = _arrivals(
+                        rates[page], rung, waiting, group[page], kind, -1, room[page, kind]
+                    )
+                    others = _let_in(others, came, exempt[page, kind], budget[page])
+            came = _arrivals(rates[page], rung, waiting, group[page], own, item, room[page, own])
+            chance = np.zeros(nodes)
+            for count in range(min(room[page, own], before + 1)):
+                further = max(count - exempt[page, own], 0)
+                is_exempt = count < exempt[page, own]
+                for free in range(before - count + 1):
+                    used = before - count - free
+                    if used + further < budget[page] or (is_exempt and used <= budget[page]):
+                        for node in range(nodes):
+                            chance[node] += came[count, node] * others[free, used, node]
+            out[page, slot] = _integral(rates[page, item], waiting[item], chance)
+
+
+@numba.njit(cache=True)
+def _arrivals(
+    rates: F64, rung: F64, waiting: F64, group: I64, kind: int, but: int, room: int
+) -> F64:
+    """P(so many of a group have arrived), ``room`` meaning at least, (room + 1, nodes)."""
+    counts = np.zeros((room + 1, rung.shape[1]))
+    counts[0] = 1.0
+    for item in range(len(rates)):
+        if rates[item] > 0 and group[item] == kind and item != but:
+            for node in range(rung.shape[1]):
+                if room > 0:
+                    counts[room, node] += counts[room - 1, node] * rung[item, node]
+                for count in range(room - 1, 0, -1):
+                    more = counts[count - 1, node] * rung[item, node]
+                    counts[count, node] = counts[count, node] * waiting[item, node] + more
+                if room > 0:
+                    counts[0, node] *= waiting[item, node]
+    return counts
+
+
+@numba.njit(cache=True)
+def _let_in(sums: F64, came: F64, exempt: int, budget: int) -> F64:
+    """P(so many exempt places, so much of the budget), one more group counted in.
+
+    Both (k, k + 1, nodes); what fills k slots or more is left out.
+    """
+    out = np.zeros_like(sums)
+    slots = sums.shape[0]
+    for count in range(came.shape[0]):
+        further = max(count - exempt, 0)
+        exempted = count - further
+        for free in range(slots - exempted):
+            for used in range(min(budget, slots - 1 - free) + 1):
+                spent = min(used + further, budget)
+                if free + exempted + spent < slots:
+                    for node in range(sums.shape[2]):
+                        out[free + exempted, spent, node] += (
+                            sums[free, used, node] * came[count, node]
+                        )
+    return out

@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
-import statistics
+import subprocess
+import sys
 import time
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from envs.assemble import default_world
 from envs.progress import Progress, silent
+from experiments.benchmarks import timing
+from experiments.config import OpeConfig
 from experiments.ope.coverage import Coverage, study
-from experiments.ope.coverage_shop import shop_world
+from experiments.ope.coverage_shop import ShopWorld
 from experiments.ope.coverage_worlds import CoverageWorld, made_up_worlds
 from experiments.ope.evaluate import evaluate
 
 _SLOTS, _RESAMPLES = 5, 100
-_ROWS = (100_000, 1_000_000)
+_ROWS = (100_000, 1_000_000, 10_000_000)
 _ESTIMATORS = ("SIPS", "IIPS", "RIPS", "SNSIPS", "SNIIPS", "SNRIPS", "DR", "CascadeDR")
-#: Sessions of the shop, which are slow to make, and those of one log.
-_SHOP_POPULATION, _SHOP_SESSIONS = 60_000, 1_000
-#: Logs of the shop, whose studies are slow as well.
+#: Above so many rows these two are asked, once.
+_MANY, _FEW = 1_000_000, ("RIPS", "CascadeDR")
+#: A process that evaluates a log of so many rows, and says what it held at most, in KiB.
+_HOLDER = """
+import resource, sys
+from experiments.benchmarks.ope import evaluated, made_up_log
+frame = made_up_log(int(sys.argv[1]))
+for name in sys.argv[2:]:
+    evaluated(frame, name)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+#: Sessions of a log of the shop: those of the pipeline's own log, and a sixth of them.
+_SHOP_SESSIONS = (1_000, OpeConfig().sessions)
+#: Logs of the shop, which are slow to make.
 _SHOP_LOGS = 400
 
 
 def measure(repeats: int) -> list[dict[str, Any]]:
-    """Seconds from a log in memory to an estimate with its interval and diagnostics."""
-    return [_seconds(made_up_log(rows), name, repeats) for rows in _ROWS for name in _ESTIMATORS]
+    """Seconds from a log in memory to an estimate with its interval, and the memory of the most.
+
+    ``seconds`` are those of a clock, ``cpu_seconds`` those of all cores together.
+    """
+    found = []
+    for rows in _ROWS:
+        frame = made_up_log(rows)
+        for name in _FEW if rows > _MANY else _ESTIMATORS:
+            found += _seconds(frame, name, 1 if rows > _MANY else repeats)
+    return [*found, _memory(_ROWS[-1])]
 
 
 def measure_coverage(logs: int = 1_000, progress: Progress = silent) -> list[dict[str, Any]]:
@@ -35,14 +58,26 @@ def measure_coverage(logs: int = 1_000, progress: Progress = silent) -> list[dic
     A row's value is the share of logs whose interval held the truth, min and max are Wilson's 95 %
     interval of that share.
     """
-    rng = np.random.default_rng(0)
-    shop = shop_world(_SHOP_POPULATION, _SHOP_SESSIONS, progress=progress)
-    sizes: list[tuple[CoverageWorld, int]] = [(world, logs) for world in made_up_worlds()]
     return [
-        _row(one)
-        for world, count in [*sizes, (shop, min(logs, _SHOP_LOGS))]
-        for one in study(world, count, rng, progress=progress)
+        row
+        for number, (world, most) in enumerate(coverage_worlds())
+        for row in coverage_rows(number, world, min(logs, most), progress)
     ]
+
+
+def coverage_worlds() -> list[tuple[CoverageWorld, int]]:
+    """Return the worlds of the study, with the most logs of each that it draws."""
+    shop = default_world()
+    made_up: list[tuple[CoverageWorld, int]] = [(world, sys.maxsize) for world in made_up_worlds()]
+    return [*made_up, *((ShopWorld(shop, sessions), _SHOP_LOGS) for sessions in _SHOP_SESSIONS)]
+
+
+def coverage_rows(
+    number: int, world: CoverageWorld, logs: int, progress: Progress = silent
+) -> list[dict[str, Any]]:
+    """Return the rows of one world; ``number`` seeds it, so it can be studied by itself."""
+    rng = np.random.default_rng((0, number))
+    return [_row(one) for one in study(world, logs, rng, progress=progress)]
 
 
 def made_up_log(rows: int) -> pd.DataFrame:
@@ -71,17 +106,34 @@ def made_up_log(rows: int) -> pd.DataFrame:
     )
 
 
-def _seconds(frame: pd.DataFrame, name: str, repeats: int) -> dict[str, Any]:
-    found = []
+def evaluated(frame: pd.DataFrame, name: str) -> None:
+    """Estimate with an interval, as it is measured here."""
+    rng = np.random.default_rng(0)
+    evaluate(frame, [name], rng=rng, interval="bootstrap", resamples=_RESAMPLES)
+
+
+def _seconds(frame: pd.DataFrame, name: str, repeats: int) -> list[dict[str, Any]]:
+    clocks = {"seconds": time.perf_counter, "cpu_seconds": time.process_time}
+    found: dict[str, list[float]] = {metric: [] for metric in clocks}
     for _ in range(repeats):
-        started = time.perf_counter()
-        evaluate(frame, [name], rng=np.random.default_rng(0), resamples=_RESAMPLES)
-        found.append(time.perf_counter() - started)
-    return {
-        "name": name, "metric": "seconds", "unit": "s",
-        "config": f"{len(frame):,} rows, {_RESAMPLES} resamples by session",
-        "value": statistics.median(found), "min": min(found), "max": max(found),
-    }  # fmt: skip
+        started = {metric: clock() for metric, clock in clocks.items()}
+        evaluated(frame, name)
+        for metric, clock in clocks.items():
+            found[metric].append(clock() - started[metric])
+    config = _config(len(frame))
+    return [timing.row(name, metric, "s", config, values) for metric, values in found.items()]
+
+
+def _memory(rows: int) -> dict[str, Any]:
+    """The most memory of a process that makes a log of ``rows`` and asks `_FEW` of it."""
+    command = [sys.executable, "-c", _HOLDER, str(rows), *_FEW]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    peak = int(done.stdout) / 1024
+    return timing.row(" and ".join(_FEW), "peak_memory", "MiB", _config(rows), [peak])
+
+
+def _config(rows: int) -> str:
+    return f"{rows:,} rows, {_RESAMPLES} resamples by session"
 
 
 def _row(one: Coverage) -> dict[str, Any]:
@@ -90,5 +142,6 @@ def _row(one: Coverage) -> dict[str, Any]:
         "unit": "share of logs", "config": f"nominal {one.level:.0%}, {one.logs} logs",
         "value": one.covered, "min": one.low, "max": one.high, "width": one.width,
         "world": one.world, "estimator": one.estimator, "interval": one.interval,
-        "level": one.level,
+        "level": one.level, "above": one.above, "conclusive": one.conclusive,
+        "covered_conclusive": one.covered_conclusive if one.conclusive > 0 else None,
     }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from envs.errors import UserError, nearest
+from experiments.benchmarks import SUBJECTS, run_subject
 from experiments.commands.common import Json
 from experiments.console import Console, emit_json
 
@@ -18,7 +19,7 @@ cli = typer.Typer()
 def bench(
     subject: Annotated[
         str,
-        typer.Argument(help="simulator, rewards, reasoner, adapters, metrics, ope or all."),
+        typer.Argument(help=f"{', '.join(SUBJECTS)} or all."),
     ],
     repeats: Annotated[int, typer.Option(min=1, help="Repeats; the median is reported.")] = 5,
     coverage: Annotated[
@@ -46,8 +47,6 @@ def bench(
     json: Json = None,
 ) -> None:
     """Measure speed on this machine: medians of repeats with their least and largest value."""
-    from experiments.benchmarks import SUBJECTS, run_subject
-
     if subject not in (*SUBJECTS, "all"):
         raise UserError(
             f"bench {subject}: no such subject; there are {', '.join(SUBJECTS)} and all."

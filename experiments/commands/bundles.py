@@ -56,16 +56,25 @@ def recommend(
         typer.Option(help="Comma-separated item ids to order.  [default: the best pool]"),
     ] = None,
     k: Annotated[int | None, typer.Option("-k", min=1, help="Items to show.")] = None,
+    min_price: Annotated[float | None, typer.Option(help="Leave cheaper items out.")] = None,
+    max_price: Annotated[float | None, typer.Option(help="Leave dearer items out.")] = None,
+    out_of_stock: Annotated[
+        str | None, typer.Option(help="Comma-separated ids of items that cannot be had now.")
+    ] = None,
     json: Json = None,
 ) -> None:
-    """Order items for a shopper and print the reasons, from a bundle alone."""
+    """Order items for a shopper and print the reasons, from a bundle alone.
+
+    The shelf keeps the rules that the bundle was exported with (`constraints` in the config).
+    """
     from dataclasses import asdict
 
-    from policies.bundle import load_bundle
+    from policies.bundle import Filters, load_bundle
 
     shelf = load_bundle(bundle).recommend(
-        shopper, query=query, candidates=candidates.split(",") if candidates else None, k=k
-    )
+        shopper, query=query, candidates=candidates.split(",") if candidates else None, k=k,
+        filters=Filters(min_price, max_price, out_of_stock.split(",") if out_of_stock else ()),
+    )  # fmt: skip
     if json is not None:
         emit_json(json, asdict(shelf))
     if json != Path("-"):

@@ -88,12 +88,13 @@ def ope(
         float | None, typer.Option(help="Largest weight that counts, for IPS, SIPS and DR.")
     ] = None,
     interval: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="bootstrap or bca (by session), delta, student, hoeffding, bernstein, or sequence "
-            "(holds at every time at once)."
+            help="skew (corrected for skewness and heavy tails), bootstrap or bca (by session), "
+            "delta, student, hoeffding, bernstein, or sequence (holds at every time at once); "
+            "--targets has the bootstrap alone.  [default: skew]"
         ),
-    ] = "bootstrap",
+    ] = None,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the interval.")] = 0.95,
     reward_range: Annotated[
         str | None,
@@ -102,6 +103,16 @@ def ope(
     chunk: Annotated[
         int | None,
         typer.Option(min=1, metavar="ROWS", help="Hold only so many rows in memory at once."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="With --chunk: chunks to read at a time, a process each.")
+    ] = 1,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="With --chunk: a running Ray cluster that reads them; every node needs Shelftalk "
+            "and sees LOG under the same path."
+        ),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 where the log has not enough overlap.")
@@ -120,7 +131,7 @@ def ope(
 
     from envs.feedback import read_feedback
     from experiments.ope import options
-    from experiments.ope.evaluate import INTERVALS, evaluate
+    from experiments.ope.evaluate import INTERVALS, RECOMMENDED, evaluate
     from experiments.ope.printed import print_comparison, print_estimates
 
     if sum((target is not None, target_columns, targets is not None)) != 1:
@@ -128,20 +139,23 @@ def ope(
             "ope: say where the target policy is, once: --target-columns reads eval_pscore* from "
             "the log, --targets A,B reads A_pscore* and B_pscore*, --target asks a bundle"
         )
-    if interval not in INTERVALS:
+    kind = next((known for known in INTERVALS if known == (interval or RECOMMENDED)), None)
+    if kind is None:
         raise UserError(
             f"--interval {interval}: must be one of {', '.join(INTERVALS)}."
-            f"{nearest(interval, INTERVALS)}"
+            f"{nearest(interval or '', INTERVALS)}"
         )
     unused = {
         "--truth": (truth, target, "--target"),
         "--forest": (forest, targets, "--targets"),
         "--chunk": (chunk, target_columns or None, "--target-columns"),
+        "--workers": (None if workers == 1 else workers, chunk, "--chunk"),
+        "--address": (address, chunk, "--chunk"),
     }
     for option, (given, needed, other) in unused.items():
         if given is not None and needed is None:
             raise UserError(f"{option}: goes with {other} alone; leave it out, or give {other}")
-    if targets is not None and (interval != "bootstrap" or reward_range is not None):
+    if targets is not None and (interval not in (None, "bootstrap") or reward_range is not None):
         raise UserError("--targets: policies are compared by the bootstrap; leave --interval out")
     columns = dict(column_pair(entry) for entry in map_ or [])
     if model_columns is not None:
@@ -173,20 +187,21 @@ def ope(
         true_value = None
         if target is None:
             found = options.evaluate_log(
-                log, names, column_map=columns, interval=interval,
-                level=level, reward_range=bounds, chunk_rows=chunk, seed=seed,
+                log, names, column_map=columns, interval=kind, level=level,
+                reward_range=bounds, chunk_rows=chunk, workers=workers, address=address, seed=seed,
                 progress=console.progress("ope"),
             )  # fmt: skip
         else:
-            options.check_choices(names or (), interval, level)
+            options.check_choices(names or (), kind, level)
             # Draws of its own: asking for the truth leaves the estimates as they are.
             draws = np.random.default_rng((seed, 1))
             frame, true_value = _with_bundle(
                 log, columns, target, temperature, truth, draws, console
             )
             found = evaluate(
-                frame, names, rng=rng, interval=interval, level=level, reward_range=bounds
-            )
+                frame, names, rng=rng, interval=kind, level=level,
+                reward_range=bounds,
+            )  # fmt: skip
         known = {} if true_value is None else {"truth": true_value}
         result = [estimate.as_dict() | known for estimate in found]
         conclusive = all(estimate.conclusive for estimate in found)
@@ -197,7 +212,7 @@ def ope(
     if json is not None:
         emit_json(json, result)
     if strict and not conclusive:
-        raise StrictVerdict("not enough overlap to conclude; see the warnings")
+        raise StrictVerdict(f"{log}: not enough overlap to conclude; see the warnings")
 
 
 def _with_bundle(

@@ -31,10 +31,11 @@ def simulate(
         str | None,
         typer.Option(
             help="Comma-separated names: random, popularity, similarity, best_mix, ranker (of a "
-            "run), and those that look at hidden state: myopic, oracle, rollout (slow: seconds for "
-            "a hundred sessions). +REASONS chooses the reasons shown: ppo, sft or none in a run "
-            "(ppo where nothing is said), none or rules in a config's shop (none).  "
-            "[default: all but myopic and rollout]"
+            "run), mmr, linucb, thompson, click_regression (trained first), and those that look "
+            "at hidden state: myopic, oracle, rollout (slow: seconds for a hundred sessions). "
+            "+REASONS chooses the reasons shown: ppo, sft or none in a run (ppo where nothing is "
+            "said), none or rules in a config's shop (none).  [default: a few of them; nothing "
+            "that is trained first, no myopic and rollout]"
         ),
     ] = None,
     preset: Annotated[

@@ -5,7 +5,8 @@ of item ids that were ranked (on any row of a slate; the slate's items are among
 ``shopper_id`` and, on search pages, ``query``. Features are not logged: the bundle computes them
 from its own catalogue and profiles, as it would have done when asked. So the target is the shelf
 that ``recommend`` deploys: it takes each page for the first of its session, and a page without a
-query, such as one beside an item, for a home page.
+query, such as one beside an item, for a home page. It keeps the bundle's rules, which count in the
+probabilities: what they filter has none.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from envs.world import World
 from experiments.ope.impressions import ShopNames
 from policies.baselines import Page, SlatePolicy
 from policies.bundle import Bundle, Visit
+from policies.constraints import with_rules
+from policies.constraints_page import page_rules
 from policies.logging_policies import LoggingPolicy
 
 CANDIDATES = "candidates"
@@ -49,6 +52,8 @@ class _Asked:
     rows: I64
     #: As `Bundle.observation_for` makes it, for one page.
     observation: dict[str, NDArray[np.float32]]
+    #: The candidates, (N,).
+    items: I64
     #: Places of the shown items among the candidates, (k,).
     slate: I64
 
@@ -146,7 +151,7 @@ def _ask(log: _Log, rows: I64, bundle: Bundle, visit: FindVisit) -> _Asked:
     observation = bundle.observation_for(
         visit(row, query if isinstance(query, str) else None), items
     )
-    return _Asked(rows, observation, np.array([place[item] for item in shown.tolist()]))
+    return _Asked(rows, observation, items, np.array([place[item] for item in shown.tolist()]))
 
 
 def _items(ids: list[str], bundle: Bundle, where: str) -> I64:
@@ -165,7 +170,13 @@ def _chances(asked: list[_Asked], bundle: Bundle, rule: LoggingPolicy) -> dict[s
         for name in asked[0].observation
     }
     slates = np.stack([one.slate for one in asked])
-    return rule.propensities(bundle.logits(observation), observation["mask"], slates)
+    rules = None
+    if bundle.rules is not None:
+        items = np.stack([np.pad(one.items, (0, widest - len(one.items))) for one in asked])
+        rules = page_rules(bundle.rules, items, observation["mask"], slates.shape[1])
+        observation["mask"] = rules.mask
+    found = rule.propensities(bundle.logits(observation), observation["mask"], slates, rules)
+    return {name: found[name] for name in PROPENSITIES}
 
 
 def _padded(values: NDArray[np.float32], name: str, width: int) -> NDArray[np.float32]:
@@ -207,3 +218,15 @@ def bundle_policy(bundle: Bundle, world: World, names: ShopNames) -> SlatePolicy
         return bundle.logits(joined | {"mask": page.observation["mask"]})
 
     return SlatePolicy("bundle", score)
+
+
+def bundle_world(bundle: Bundle, world: World, names: ShopNames) -> World:
+    """Return the shop under the bundle's rules, instead of its own.
+
+    Raises:
+        UserError: the bundle does not know an item of the shop.
+    """
+    if bundle.rules is None:
+        return with_rules(world, None)
+    items = _items(names.items.to_pylist(), bundle, "the shop")
+    return with_rules(world, bundle.rules.over(items))

@@ -12,7 +12,7 @@ from envs.errors import UserError
 from envs.feedback import read_description
 from envs.progress import Progress, silent
 from envs.world import World
-from experiments.ope.bundle_target import bundle_policy
+from experiments.ope.bundle_target import bundle_policy, bundle_world
 from experiments.ope.impressions import ShopNames
 from experiments.ope.replay import replay_truth
 from policies.bundle import Bundle
@@ -65,6 +65,7 @@ def bundle_truth(
     """
     refused: UserError | None = None
     for world in worlds:
+        world = bundle_world(bundle, world, names)
         policy = bundle_policy(bundle, world, names)
         try:
             truth = replay_truth(

@@ -6,16 +6,15 @@ results are those of the whole log in memory to the last bit of a sum. Sessions 
 piece, as in every log that Shelftalk writes: the rows of the last session of a row group wait for
 the next one.
 
-The same scheme serves a cluster of machines: `tally_slates` maps over partitions by session (with
-Ray Data, ``dataset.groupby(session).map_groups`` or one task a Parquet file) and `joined` reduces
-them. Nothing here needs Ray, and nothing of it is imported.
+`experiments.ope.chunks_ray` does the same on several processes or machines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,6 +28,7 @@ from envs.feedback_rules import Source, check_feedback
 from envs.progress import Progress, silent
 from experiments.ope.evaluate import (
     ESTIMATED,
+    RECOMMENDED,
     Estimate,
     check_choices,
     conclude,
@@ -40,7 +40,12 @@ from experiments.ope.slates import Slates
 from experiments.ope.tally import Tally, joined, require_clusters, tally_slates
 
 #: Intervals that follow from sums by session.
-CHUNK_INTERVALS = ("bootstrap", "bca", "delta", "student")
+CHUNK_INTERVALS = ("skew", "bootstrap", "bca", "delta", "student")
+#: Rows that tell which estimators fit.
+_GLANCE = 1_000
+
+#: A file and some of its rows.
+Batch = tuple[Path, pa.RecordBatch]
 
 
 class _Padded(Slates):
@@ -61,7 +66,7 @@ def evaluate_chunks(
     estimators: Sequence[str] | None = None,
     *,
     rng: np.random.Generator,
-    interval: str = "bootstrap",
+    interval: str = RECOMMENDED,
     level: float = 0.95,
     cluster: str = "session_id",
     resamples: int = 1000,
@@ -86,6 +91,51 @@ def evaluate_chunks(
     Raises:
         UserError: the log breaks a rule, or sessions do not lie in one piece.
     """
+    plan = planned(path, estimators, interval, level, cluster, column_map, chunk_rows)
+    parts, done = [], 0
+    for frame, source in read_chunks(plan):
+        parts.append(tally_chunk(frame, source, plan))
+        done += len(frame)
+        progress(done, plan.rows, {})
+    return concluded(parts, plan, interval, level, resamples, rng)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A log on disk and what is asked of it, as every part's tally must know it."""
+
+    path: Path
+    #: Parquet files in order, and our name -> the name in them.
+    files: tuple[Path, ...]
+    columns: Mapping[str, str]
+    cluster: str
+    names: tuple[str, ...]
+    #: Positions of the longest slate, and rows, of all files.
+    width: int
+    rows: int
+    chunk_rows: int
+
+
+class Part(NamedTuple):
+    """What is kept of a chunk of whole clusters."""
+
+    tally: Tally
+    #: Hashes of its clusters, to find those that turn up in two chunks.
+    clusters: np.ndarray
+    #: Whether its propensities are estimates.
+    estimated: bool
+
+
+def planned(
+    path: Path,
+    estimators: Sequence[str] | None,
+    interval: str,
+    level: float,
+    cluster: str,
+    column_map: Mapping[str, str] | None,
+    chunk_rows: int,
+) -> Plan:
+    """Check what is asked, as ``evaluate_chunks`` says, and look at the log's files."""
     check_choices(estimators or (), interval, level)
     if interval not in CHUNK_INTERVALS:
         raise UserError(
@@ -105,60 +155,83 @@ def evaluate_chunks(
         raise UserError(f"{path}: the folder holds no Parquet file; a log has one part at least.")
     columns = dict(column_map or {})
     width, rows = _extent(files, columns)
+    if not rows:
+        raise UserError(f"{path}: the feedback log has no rows; log at least one slate.")
     if cluster == "session_id" and columns.get(cluster, cluster) not in _schema(files[0]):
         # Without sessions each slate is its own, and a bandit's rows are all their own.
         cluster = "slate_id"
-    parts: list[Tally] = []
-    seen: list[pd.Series] = []
-    estimated, done, names = False, 0, list(estimators or ())
-    for frame, source in read_chunks(files, columns, cluster, chunk_rows):
-        check_feedback(frame, source, targets=True)
-        slates = _Padded(frame, cluster, width)
-        names = names or available(slates)
-        parts.append(tally_slates(slates, tallied(names, slates)))
-        seen.append(pd.util.hash_pandas_object(frame[cluster].drop_duplicates(), index=False))
-        estimated |= ESTIMATED in frame and bool(frame[ESTIMATED].any())
-        done += len(frame)
-        progress(done, rows, {})
-    _check_whole(pd.concat(seen).to_numpy(), cluster, path)
-    tally = joined(parts)
-    require_clusters(tally, cluster)
+    plan = Plan(
+        path, tuple(files), columns, cluster, tuple(estimators or ()), width, rows, chunk_rows
+    )
+    return plan if plan.names else replace(plan, names=_usual(plan))
+
+
+def tally_chunk(frame: pd.DataFrame, source: Source, plan: Plan) -> Part:
+    """Check whole clusters of the log and tally them.
+
+    Raises:
+        UserError: a row breaks a rule; ``source`` says what the message calls it.
+    """
+    check_feedback(frame, source, targets=True)
+    slates = _Padded(frame, plan.cluster, plan.width)
+    return Part(
+        tally_slates(slates, tallied(plan.names, slates)),
+        pd.util.hash_pandas_object(frame[plan.cluster].drop_duplicates(), index=False).to_numpy(),
+        ESTIMATED in frame and bool(frame[ESTIMATED].any()),
+    )
+
+
+def concluded(
+    parts: Sequence[Part],
+    plan: Plan,
+    interval: str,
+    level: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> list[Estimate]:
+    """Join the parts of a log, in its order, and answer.
+
+    Raises:
+        UserError: a cluster is in two parts, or there are too few clusters.
+    """
+    _check_whole(np.concatenate([part.clusters for part in parts]), plan)
+    tally = joined([part.tally for part in parts])
+    require_clusters(tally, plan.cluster)
     spreads = sampled_spreads(tally, interval, level, resamples, rng)
-    return conclude(names, tally, spreads, interval, level, estimated=estimated)
+    estimated = any(part.estimated for part in parts)
+    return conclude(plan.names, tally, spreads, interval, level, estimated=estimated)
 
 
 def read_chunks(
-    files: Sequence[Path], columns: Mapping[str, str], cluster: str, chunk_rows: int
-) -> Iterator[tuple[pd.DataFrame, Source]]:
-    """Yield frames of whole clusters, each with what messages call its rows.
+    plan: Plan, first: int = 0, batches: Iterable[Batch] | None = None
+) -> Iterator[tuple[pd.DataFrame, RowsFrom]]:
+    """Yield frames of whole clusters, about ``plan.chunk_rows`` rows each, never cutting a cluster.
 
     Args:
-        files: Parquet files of one log, in order.
-        columns: our name -> the name in the files.
-        cluster: a column whose values lie in one piece.
-        chunk_rows: rows of a frame, about: a cluster is never cut.
+        plan: the log.
+        first: number of the first row, counted over all files.
+        batches: what to read from there on; None for the whole log.
     """
-    lengths = [(file, _metadata(file).num_rows) for file in files]
-    held, first, read = pd.DataFrame(), 0, 0
-    for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=chunk_rows):
-            fresh = _ours(batch, columns, str(file), read)
-            read += len(fresh)
-            if cluster not in fresh:
-                raise UserError(f"{file}: the log has no column {cluster!r} to cluster by.")
-            frame = pd.concat([held, fresh], ignore_index=True) if len(held) else fresh
-            keys = frame[cluster].to_numpy()
-            others = np.flatnonzero(keys != keys[-1]) if len(keys) else keys
-            whole = int(others[-1]) + 1 if len(others) else 0
-            if whole:
-                yield frame.iloc[:whole], _Rows(str(file), lengths, first)
-            held, first = frame.iloc[whole:].reset_index(drop=True), first + whole
+    lengths = [(file, _metadata(file).num_rows) for file in plan.files]
+    held, read = pd.DataFrame(), first
+    for file, batch in _all_batches(plan) if batches is None else batches:
+        fresh = _ours(batch, plan.columns, str(file), read)
+        read += len(fresh)
+        if plan.cluster not in fresh:
+            raise UserError(f"{file}: the log has no column {plan.cluster!r} to cluster by.")
+        frame = pd.concat([held, fresh], ignore_index=True) if len(held) else fresh
+        keys = frame[plan.cluster].to_numpy()
+        others = np.flatnonzero(keys != keys[-1]) if len(keys) else keys
+        whole = int(others[-1]) + 1 if len(others) else 0
+        if whole:
+            yield frame.iloc[:whole], RowsFrom(str(file), lengths, first)
+        held, first = frame.iloc[whole:].reset_index(drop=True), first + whole
     if len(held):
-        yield held, _Rows(str(files[-1]), lengths, first)
+        yield held, RowsFrom(str(plan.files[-1]), lengths, first)
 
 
 @dataclass(frozen=True)
-class _Rows(Source):
+class RowsFrom(Source):
     """Rows of a log from number ``first`` on, counted over all its files."""
 
     first: int = 0
@@ -166,6 +239,19 @@ class _Rows(Source):
     def locate(self, row: int) -> tuple[str, int]:
         """Return the file of a row of the chunk and its number there."""
         return super().locate(self.first + row)
+
+
+def _all_batches(plan: Plan) -> Iterator[Batch]:
+    for file in plan.files:
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=plan.chunk_rows):
+            yield file, batch
+
+
+def _usual(plan: Plan) -> tuple[str, ...]:
+    """The usual estimators whose columns the log has, by its first rows."""
+    frame, source = next(read_chunks(replace(plan, chunk_rows=_GLANCE)))
+    check_feedback(frame, source, targets=True)
+    return tuple(available(_Padded(frame, plan.cluster, plan.width)))
 
 
 def _ours(
@@ -209,10 +295,10 @@ def _metadata(file: Path) -> pq.FileMetaData:
         ) from error
 
 
-def _check_whole(hashes: np.ndarray, cluster: str, path: Path) -> None:
+def _check_whole(hashes: np.ndarray, plan: Plan) -> None:
     """No cluster may turn up in two chunks: it would count as two."""
     if len(np.unique(hashes)) < len(hashes):
         raise UserError(
-            f"{path}: the rows of some {cluster!r} lie apart; sort the log by {cluster!r}, or "
-            "evaluate it without chunks."
+            f"{plan.path}: the rows of some {plan.cluster!r} lie apart; sort the log by "
+            f"{plan.cluster!r}, or evaluate it without chunks."
         )

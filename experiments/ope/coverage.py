@@ -96,9 +96,11 @@ def _intervals(
     found: dict[tuple[str, str, float], tuple[float, float]] = {}
     for (name, terms), column in zip([*tally.terms.items(), ("logged", tally.logged)], drawn.T):
         value = intervals.point(terms)
-        se = intervals.standard_error(intervals.influence(terms))
+        pull = intervals.influence(terms)
+        se = intervals.standard_error(pull)
         for level in LEVELS:
             found |= {
+                (name, "skew", level): intervals.skew_interval(value, pull, level),
                 (name, "bootstrap", level): bootstrap.percentile_interval(column, level),
                 (name, "bca", level): bootstrap.bca_interval(column, value, terms, level),
                 (name, "delta", level): intervals.normal_interval(value, se, level),

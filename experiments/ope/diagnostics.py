@@ -137,13 +137,17 @@ def overlap(weight: np.ndarray, clusters: np.ndarray) -> Overlap:
     return WeightSums.of(weight, clusters).overlap()
 
 
-def overlap_warnings(seen: Overlap) -> list[str]:
-    """Return what a reader of the estimate must know about its weights, worst first."""
+def overlap_warnings(seen: Overlap, weights: str = "the weight") -> list[str]:
+    """Return what a reader of the estimate must know about its weights, worst first.
+
+    ``weights`` is what messages call their numerators, such as a column of the log.
+    """
     warnings = []
     at = f"effective sample size {seen.ess:.3g} of {seen.n} ({seen.ess / seen.n:.1%})"
     if seen.zero_share == 1.0:
         warnings.append(
-            f"{NO_VERDICT}: the target policy would have shown none of the logged slates"
+            f"{NO_VERDICT}: the target policy would have shown none of the logged slates "
+            f"({weights} is 0 on every row); map the right column to it, or explore more in the log"
         )
     elif seen.ess < ESS_SHARE_FLOOR * seen.n:
         warnings.append(f"{NO_VERDICT}: {at}, below the {ESS_SHARE_FLOOR:.0%} floor")

@@ -1,8 +1,7 @@
 """The simulated shop as a source of many independent logs, each with the value to be found.
 
-Session n of seed s is the shop's session of seed s + n, so consecutive blocks of one long log are
-logs of their own seeds. An estimate's error is counted against the target's expected reward on the
-very pages of its log: given a page, weighted rewards have that mean, so their error has mean 0.
+An estimate's error is counted against the target's expected reward on the very pages of its log:
+given a page, weighted rewards have that mean, so their error has mean 0.
 """
 
 from __future__ import annotations
@@ -17,10 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from envs.behaviour import ShopConfig
-from envs.observation import ITEM_FEATURES
-from envs.similarity import SCORES
 from envs.world import World
-from experiments.ope.shop_log import Logits, log_sessions
+from experiments.ope.shop_log import Logits
+from experiments.ope.shop_logs import BATCH, popularity_logits, seeded_logs, similarity_logits
 from experiments.ope.text_actions import fit_claim_model
 from experiments.ope.text_shop import Writer, log_texts, with_claims
 
@@ -31,9 +29,6 @@ F64 = NDArray[np.float64]
 Theory = Literal["unbiased", "consistent", "biased", "heavy"]
 #: A log and what its estimates should find: a number, with the number's own standard error.
 Drawn = tuple[pd.DataFrame, float, float]
-
-#: Sessions that are played side by side, and so the most that one log of a block has.
-_BATCH = 4_000
 
 
 class ErrorWorld(Protocol):
@@ -62,8 +57,8 @@ class SlateErrors:
 
     def logs(self, count: int, seed: int) -> Iterator[Drawn]:
         """Yield logs of ``sessions`` sessions, seeds ``seed, seed + sessions, ...``."""
-        for log in _blocks(
-            self.world, _similarity(4.0), _popularity(0.8), count, self.sessions, seed
+        for log in seeded_logs(
+            self.world, similarity_logits(4.0), popularity_logits(0.8), count, self.sessions, seed
         ):
             # Wrong of every item, and from no reward of the log: unbiasedness must not need it.
             yield log.frame.assign(q_hat=0.01, v_hat=0.01), float(log.truth.mean()), 0.0
@@ -84,10 +79,10 @@ class SessionErrors:
 
     def logs(self, count: int, seed: int) -> Iterator[Drawn]:
         """Yield logs of ``sessions`` sessions; the target's own have seeds far from theirs."""
-        logging, target = _similarity(2.0), _popularity(0.4)
+        logging, target = similarity_logits(2.0), popularity_logits(0.4)
         returns, to_go = self._played(target, seed + 10_000_000)
         truth, error = float(returns.mean()), float(returns.std(ddof=1) / np.sqrt(len(returns)))
-        for log in _blocks(self.world, logging, target, count, self.sessions, seed):
+        for log in seeded_logs(self.world, logging, target, count, self.sessions, seed):
             # The mean reward to go by page: right on average, blind to what is shown.
             known = to_go[log.frame["step"].to_numpy()]
             yield log.frame.assign(q_hat_session=known, v_hat_session=known), truth, error
@@ -96,7 +91,7 @@ class SessionErrors:
         """Sessions of the target: expected return of each, and mean reward to go by page."""
         pages = self.world.config.max_pages
         returns, totals, met = [], np.zeros(pages), np.zeros(pages)
-        for log in _blocks(self.world, target, target, self.played // _BATCH, _BATCH, seed):
+        for log in seeded_logs(self.world, target, target, self.played // BATCH, BATCH, seed):
             returns.append(np.bincount(log.sessions, weights=log.logging_truth))
             step = log.frame["step"].to_numpy()[:: self.world.config.slots]
             totals += np.bincount(step, weights=log.logging_truth, minlength=pages)
@@ -182,54 +177,5 @@ def error_worlds(world: World) -> list[ErrorWorld]:
     ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Block:
-    """One log of a block: what `ShopLog` holds of it."""
-
-    frame: pd.DataFrame
-    truth: NDArray[np.float64]
-    logging_truth: NDArray[np.float64]
-    #: Session of each slate, from 0 on.
-    sessions: NDArray[np.int64]
-
-
-def _blocks(
-    world: World, logging: Logits, target: Logits, count: int, sessions: int, seed: int
-) -> Iterator[_Block]:
-    """Yield ``count`` logs of consecutive sessions, played many at a time."""
-    together = max(_BATCH // sessions, 1)
-    for first in range(0, count, together):
-        blocks = min(together, count - first)
-        log = log_sessions(
-            world, logging, target,
-            sessions_count=blocks * sessions, model_slates=1, truth_slates=8,
-            item_ids=[str(item) for item in range(len(world.quality))],
-            shopper_ids=[str(shopper) for shopper in range(world.n_shoppers)],
-            seed=seed + first * sessions,
-        )  # fmt: skip
-        block = log.sessions // sessions
-        rows = np.repeat(block, world.config.slots)
-        for number in range(blocks):
-            here = block == number
-            yield _Block(
-                log.frame[rows == number], log.truth[here], log.logging_truth[here],
-                log.sessions[here] % sessions,
-            )  # fmt: skip
-
-
 def _shop(world: World, **changes: Any) -> World:
     return world.with_config(ShopConfig.model_validate(changes))
-
-
-def _similarity(weight: float) -> Logits:
-    return lambda seen: weight * seen["items"][..., : len(SCORES)].mean(axis=-1)
-
-
-def _popularity(spread: float) -> Logits:
-    place = ITEM_FEATURES.index("popularity")
-
-    def logits(seen: dict[str, np.ndarray]) -> np.ndarray:
-        scores = seen["items"][..., place]
-        return scores * (spread / np.maximum(scores.std(axis=1, keepdims=True), 1e-6))
-
-    return logits

@@ -97,7 +97,9 @@ def study_errors(
     truths, rng = [], np.random.default_rng(seed)
     for done, (frame, *truth) in enumerate(world.logs(logs, seed), start=1):
         truths.append(truth)
-        for estimate in evaluate(frame, list(world.theory), rng=rng, resamples=resamples):
+        for estimate in evaluate(
+            frame, list(world.theory), rng=rng, interval="bootstrap", resamples=resamples
+        ):
             found[estimate.estimator].append(estimate)
         progress(done, logs, {})
     known, known_se = np.array(truths).T

@@ -5,6 +5,9 @@ keyed by (s, n, step). So a log is a function of shop, policy, rule and seed: it
 batches or parts, and one that was cut short is taken up after its last whole part and ends in the
 same rows as one that was not. With each slate stand the items that could have been shown, which is
 what ``shelftalk ope --target BUNDLE`` asks for.
+
+A shop whose shelves keep rules (`policies.constraints`) is logged under them: what they filter is
+no candidate, and propensities are those of what they allow.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from envs.shop import ShopVectorEnv
 from envs.world import World
 from experiments.ope.impressions import ShopNames, impressions_table
 from policies.baselines import Page, SlatePolicy
+from policies.constraints import rules_of
+from policies.constraints_page import world_rules
 from policies.logging_policies import EpsilonMixed, Explore, LoggingPolicy, PlackettLuce, TopK
 
 #: Sessions stepped side by side, and the rows of one append.
@@ -89,13 +94,14 @@ def write_log(
     Raises:
         UserError: the folder holds a log of another shop, policy or seed.
     """
-    rule = logging_rule(config)
+    rule, kept = logging_rule(config), rules_of(world)
     description = {
         "logging_policy": logged_name(policy, rule),
         "seed": seed,
         "items": len(world.quality),
         "shoppers": world.n_shoppers,
         **{f"shop.{key}": v for key, v in world.config.model_dump(mode="json").items()},
+        **({f"constraints.{key}": v for key, v in kept.summary().items()} if kept else {}),
     }
     with FeedbackWriter(out, config.rows_per_part, description) as writer:
         log_shop(
@@ -177,17 +183,21 @@ class _Server:
         live = np.arange(env.num_envs)
         pages: list[dict[str, NDArray]] = []
         while len(live):
+            rules = world_rules(self.world, env.state, observation["mask"])
+            if rules is not None:
+                observation = observation | {"mask": rules.mask}
+                rules = rules.rows(live)
             shown = Page(observation, self.world, env.state, env.click_model)
             scores, mask = self.policy.score(shown)[live], observation["mask"][live]
             step = len(pages)
             _, offered = sessions.candidates(self.world, env.state)
-            slates = self.rule.sample(scores, mask, slots, fold(keys[live], step))
+            slates = self.rule.sample(scores, mask, slots, fold(keys[live], step), rules)
             page: dict[str, NDArray] = {
                 "session": numbers[live],
                 "step": np.full(len(live), step),
                 **{name: getattr(env.state, name)[live] for name in _FROM_STATE},
                 "candidates": np.where(mask > 0, offered[live], -1),
-                **self.rule.propensities(scores, mask, slates),
+                **self.rule.propensities(scores, mask, slates, rules),
             }
             actions[live] = slates
             observation, _, terminated, truncated, info = env.step(actions)

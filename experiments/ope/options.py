@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from envs.errors import UserError
 from envs.feedback import read_feedback
 from envs.progress import Progress, silent
 from experiments.ope.chunks import evaluate_chunks
-from experiments.ope.evaluate import Estimate, Interval, check_choices, evaluate
+from experiments.ope.evaluate import RECOMMENDED, Estimate, Interval, check_choices, evaluate
 
 #: Estimators that have a clipped form, and its name.
 _CLIPPED = {"IPS": "ClippedIPS", "SIPS": "ClippedIPS", "DR": "ClippedDR"}
@@ -23,12 +24,14 @@ def evaluate_log(
     estimators: Sequence[str] | None = None,
     *,
     column_map: Mapping[str, str] | None = None,
-    interval: Interval = "bootstrap",
+    interval: Interval = RECOMMENDED,
     level: float = 0.95,
     cluster: str = "session_id",
     resamples: int = 1000,
     reward_range: tuple[float, float] | None = None,
     chunk_rows: int | None = None,
+    workers: int = 1,
+    address: str | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> list[Estimate]:
@@ -44,6 +47,8 @@ def evaluate_log(
         resamples: of a bootstrap.
         reward_range: least and largest possible reward of a row.
         chunk_rows: rows to hold at once; None reads the log whole.
+        workers: chunks to read side by side, each on a CPU of its own.
+        address: of a running Ray cluster that reads them; None for this machine.
         seed: of the bootstrap.
         progress: of the chunks.
 
@@ -53,7 +58,13 @@ def evaluate_log(
     check_choices(estimators or (), interval, level)
     rng = np.random.default_rng(seed)
     if chunk_rows is not None:
-        return evaluate_chunks(
+        engine: Callable[..., list[Estimate]] = evaluate_chunks
+        if workers > 1 or address is not None:
+            # Here, because it brings the simulator with it, which one process does without.
+            from experiments.ope.chunks_ray import evaluate_on_ray
+
+            engine = partial(evaluate_on_ray, workers=workers, address=address)
+        return engine(
             path, estimators, rng=rng, interval=interval, level=level, cluster=cluster,
             resamples=resamples, column_map=column_map, chunk_rows=chunk_rows, progress=progress,
         )  # fmt: skip

@@ -6,6 +6,9 @@ each page as if it had been there, and a rule turns scores into the probability 
 What happens is compared with what was logged, so a log of another shop or seed is found out.
 
 Played again, the shop can also be asked what no log holds: the target's true value on these pages.
+
+Where the world that is given keeps rules (`policies.constraints`), the target's slates keep them:
+not necessarily the rules that the log was written under.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from envs.shop import ShopVectorEnv
 from envs.world import World
 from experiments.ope.shop_log import expected_reward, state_rows
 from policies.baselines import Page, SlatePolicy
+from policies.constraints_page import PageRules, world_rules
 from policies.logging_policies import LoggingPolicy
 
 #: Sessions played side by side.
@@ -99,8 +103,9 @@ def replay_target(
     log = _Logged.of(frame, item_ids, world.config.slots)
     found = {name: np.empty(log.items.shape) for name in PROPENSITIES}
     for page in _replay(log, world, target, seed, progress):
-        for name, values in rule.propensities(page.scores, page.mask, page.chosen).items():
-            found[name][page.slates] = values
+        chances = rule.propensities(page.scores, page.mask, page.chosen, page.rules)
+        for name, values in found.items():
+            values[page.slates] = chances[name]
     columns = {}
     for name, grid in found.items():
         column = np.empty(len(frame))
@@ -147,7 +152,7 @@ def replay_truth(
     for page in _replay(log, world, target, seed, progress):
         for _ in range(draws):
             keys = new_keys(rng, len(page.slates))
-            drawn = rule.sample(page.scores, page.mask, slots, keys)
+            drawn = rule.sample(page.scores, page.mask, slots, keys, page.rules)
             truth[page.slates] += expected_reward(world, model, page.state, drawn) / draws
     return truth
 
@@ -164,6 +169,8 @@ class _Page:
     #: Candidate positions of the logged slates, (P, k).
     chosen: NDArray[np.int64]
     state: SessionState
+    #: What the target's slates keep.
+    rules: PageRules | None
 
 
 def _replay(
@@ -184,6 +191,10 @@ def _replay_batch(
     for column in log.slate[first : first + env.num_envs].T:
         rows = np.flatnonzero(column >= 0)
         slates = column[rows]
+        rules = world_rules(env.world, env.state, observation["mask"])
+        if rules is not None:
+            observation = observation | {"mask": rules.mask}
+            rules = rules.rows(rows)
         page = Page(observation, env.world, env.state, env.click_model)
         scores, mask = target.score(page)[rows], observation["mask"][rows]
         _, candidates = sessions.candidates(env.world, env.state)
@@ -191,7 +202,7 @@ def _replay_batch(
         if not same.any(axis=2).all():
             raise _another_shop()
         chosen = same.argmax(axis=2)
-        yield _Page(slates, scores, mask, chosen, state_rows(env.state, rows))
+        yield _Page(slates, scores, mask, chosen, state_rows(env.state, rows), rules)
         actions = np.tile(np.arange(chosen.shape[1]), (env.num_envs, 1))
         actions[rows] = chosen
         observation, _, _, _, info = env.step(actions)

@@ -23,6 +23,7 @@ from envs.sessions import SessionState
 from envs.shop import ShopVectorEnv
 from envs.world import World
 from experiments.ope.impressions import ShopNames, impressions_table
+from policies.constraints_page import PageRules, best_slates, world_rules
 from policies.logging_policies import PlackettLuce
 from policies.ranker.plackett_luce import sample_slates
 
@@ -114,16 +115,22 @@ def log_sessions(
     while live.any():
         rows = np.flatnonzero(live)
         seen = {name: values[rows] for name, values in observation.items()}
+        state = state_rows(env.state, rows)
+        rules = world_rules(world, state, seen["mask"])
+        if rules is not None:
+            seen["mask"] = rules.mask
         mask = torch.from_numpy(seen["mask"])
         scores, goals = logging(seen), target(seen)
         logits, wanted = torch.from_numpy(scores), torch.from_numpy(goals)
-        slates = sample_slates(logits, mask, slots, generator).numpy()
-        state = state_rows(env.state, rows)
+        slates = _sampled(logits, mask, slots, generator, rules)
 
         def drawn(
-            count: int, wanted: torch.Tensor = wanted, mask: torch.Tensor = mask
+            count: int,
+            wanted: torch.Tensor = wanted,
+            mask: torch.Tensor = mask,
+            rules: PageRules | None = rules,
         ) -> list[I64]:
-            return [sample_slates(wanted, mask, slots, generator).numpy() for _ in range(count)]
+            return [_sampled(wanted, mask, slots, generator, rules) for _ in range(count)]
 
         truth = [expected_reward(world, env.click_model, state, s) for s in drawn(truth_slates)]
         page: dict[str, NDArray] = {
@@ -139,10 +146,10 @@ def log_sessions(
             ),
             "truth": np.mean(truth, axis=0),
             "logging_truth": expected_reward(world, env.click_model, state, slates),
-            **_RULE.propensities(scores, seen["mask"], slates),
+            **_RULE.propensities(scores, seen["mask"], slates, rules),
             **{
                 f"eval_{name}": values
-                for name, values in _RULE.propensities(goals, seen["mask"], slates).items()
+                for name, values in _RULE.propensities(goals, seen["mask"], slates, rules).items()
             },
         }
         actions = np.tile(np.arange(slots), (sessions_count, 1))
@@ -166,6 +173,17 @@ def log_sessions(
         truth=joined["truth"],
         logging_truth=joined["logging_truth"],
     )
+
+
+def _sampled(
+    logits: torch.Tensor, mask: torch.Tensor, slots: int, generator: torch.Generator,
+    rules: PageRules | None,
+) -> I64:  # fmt: skip
+    """Sample a Plackett-Luce slate a page, (B, k), among what the shop's rules allow."""
+    if rules is None:
+        return sample_slates(logits, mask, slots, generator).numpy()
+    gumbel = -torch.empty_like(logits).exponential_(generator=generator).log()
+    return best_slates((logits + gumbel).numpy(), rules)
 
 
 def state_rows(state: SessionState, rows: I64) -> SessionState:

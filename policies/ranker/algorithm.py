@@ -1,22 +1,24 @@
-"""RLlib PPO for the ranker, in this process or with worker processes, behind one interface."""
+"""RLlib's algorithm, in this process or with worker processes, behind one interface."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import ray
 import torch
-from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms import AlgorithmConfig
 from ray.rllib.core import (
     COMPONENT_LEARNER,
     COMPONENT_OPTIMIZER,
     COMPONENT_RL_MODULE,
     DEFAULT_MODULE_ID,
 )
-from ray.rllib.core.rl_module import RLModuleSpec
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     EPISODE_RETURN_MEAN,
@@ -26,18 +28,14 @@ from ray.rllib.utils.metrics import (
 )
 from ray.tune.registry import register_env
 
+from envs.errors import UserError
 from policies.ranker.config import RankerConfig
-from policies.ranker.learning import RankerLearner, SlateBatch
-from policies.ranker.module import RankerModule
-from policies.ranker.runner import FastRunner, VectorRunner
+from policies.ranker.rllib import ENV_NAME, FIGURES, rllib_config
 from policies.ranker.shelf import MakeEnv, Shelf
 
-#: What RLlib calls the figures that the learning curve keeps, and what we call them.
-_FIGURES = {"slate_entropy": "entropy", "slate_kl": "kl", "vf_loss": "vf_loss"}
-
-_ENV_NAME = "shelftalk-ranker"
-
 State = dict[str, Any]
+
+_STARTS = 8
 
 # RLlib 2.60 warns of a class that it uses itself, once a process; nobody here can mend that.
 logging.getLogger("ray._common.deprecation").setLevel(logging.ERROR)
@@ -59,73 +57,10 @@ class Trainer(Protocol):
         """Close the envs and end what was started."""
 
 
-def rllib_config(make_env: MakeEnv, shelf: Shelf, config: RankerConfig, seed: int) -> PPOConfig:
-    """Return the PPO configuration that both trainers share."""
-    spec = RLModuleSpec(
-        module_class=RankerModule,
-        model_config={
-            "scorer": config.scorer.model_dump(mode="json"),
-            "item_features": list(shelf.item_features),
-            "context_features": list(shelf.context_features),
-            "entropy_bonus": config.entropy_coeff > 0,
-        },
-    )
-    runners = max(1, config.num_env_runners)
-    fragment = math.ceil(config.batch / (config.num_envs * runners))
-    return (
-        PPOConfig()
-        .environment(
-            env=_ENV_NAME,
-            env_config={"make_env": make_env, "seed": seed},
-            observation_space=shelf.observation_space,
-            action_space=shelf.action_space,
-            normalize_actions=False,
-            clip_actions=False,
-        )
-        .env_runners(
-            env_runner_cls=FastRunner if config.fast_runner else VectorRunner,
-            num_env_runners=config.num_env_runners,
-            num_envs_per_env_runner=config.num_envs,
-            rollout_fragment_length=fragment,
-        )
-        .learners(
-            num_learners=0,
-            learner_class=RankerLearner,
-            add_default_connectors_to_learner_pipeline=False,
-            learner_connector=_Connector(config.gamma, config.lam),
-        )
-        .training(
-            lr=config.lr,
-            gamma=config.gamma,
-            lambda_=config.lam,
-            clip_param=config.clip,
-            train_batch_size_per_learner=config.batch,
-            minibatch_size=min(config.minibatch, config.batch),
-            num_epochs=config.epochs,
-            entropy_coeff=config.entropy_coeff,
-            # Returns have any scale, and a clipped loss has no gradient.
-            vf_clip_param=float("inf"),
-            use_kl_loss=False,
-        )
-        .rl_module(rl_module_spec=spec)
-        .debugging(seed=seed, log_level="ERROR")
-    )
-
-
-class _Connector:
-    """Builds the learner connector; a class, because RLlib copies it to other processes."""
-
-    def __init__(self, gamma: float, lam: float) -> None:
-        self.gamma, self.lam = gamma, lam
-
-    def __call__(self, *spaces: Any) -> SlateBatch:
-        return SlateBatch(gamma=self.gamma, lam=self.lam)
-
-
 class InProcess:
     """RLlib's runner and learner called by hand: no Ray cluster, no other process."""
 
-    def __init__(self, config: PPOConfig) -> None:
+    def __init__(self, config: AlgorithmConfig) -> None:
         """Build the env runner and the learner."""
         self.config = config
         self.runner = config.env_runner_cls(config=config)
@@ -147,7 +82,7 @@ class InProcess:
             shuffle_batch_per_epoch=True,
         )
         self._push()
-        return {"env_steps": steps, **_figures(sampled, learned)}
+        return {"env_steps": steps, **_figures(sampled, learned, FIGURES["ppo"])}
 
     def get_state(self) -> State:
         """Return the learner's weights and optimiser."""
@@ -171,17 +106,21 @@ class InProcess:
 class Distributed:
     """RLlib's algorithm with env runners in other processes, on a quiet local Ray."""
 
-    def __init__(self, config: PPOConfig, make_env: MakeEnv) -> None:
-        """Start Ray if nobody has, and build the algorithm.
+    def __init__(
+        self, config: AlgorithmConfig, make_env: MakeEnv, figures: Mapping[str, str],
+        address: str | None,
+    ) -> None:  # fmt: skip
+        """Start Ray, or join the cluster at ``address``, if nobody has; build the algorithm.
 
         The workers import ``make_env`` by name: it must lie in a module on their path.
         """
+        self.figures = figures
         self.started_ray = not ray.is_initialized()
         if self.started_ray:
-            _start_ray(config.num_env_runners + 1)
+            start_ray(config.num_env_runners + config.num_learners + 1, address)
         # RLlib greets the user of its new API at warning level.
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-        register_env(_ENV_NAME, lambda context: make_env(config.num_envs_per_env_runner, 0))
+        register_env(ENV_NAME, lambda context: make_env(config.num_envs_per_env_runner, 0))
         try:
             self.algorithm = config.build_algo()
         except BaseException:
@@ -193,7 +132,7 @@ class Distributed:
         """Run one training iteration of the algorithm."""
         result = self.algorithm.train()
         sampled = result[ENV_RUNNER_RESULTS]
-        figures = _figures(sampled, result[LEARNER_RESULTS])
+        figures = _figures(sampled, result.get(LEARNER_RESULTS, {}), self.figures)
         return {"env_steps": int(sampled[NUM_ENV_STEPS_SAMPLED]), **figures}
 
     def get_state(self) -> State:
@@ -224,26 +163,77 @@ def make_trainer(
     """Return the trainer that ``config.num_env_runners`` asks for."""
     settings = rllib_config(make_env, shelf, config, seed)
     if config.num_env_runners:
-        return Distributed(settings, make_env)
+        return Distributed(settings, make_env, FIGURES[config.algorithm], config.address)
     return InProcess(settings)
 
 
-def _start_ray(cpus: int) -> None:
+def start_ray(cpus: int, address: str | None = None) -> None:
+    """Start a quiet Ray of ``cpus`` here, or join the cluster at ``address``.
+
+    Raises `UserError` where no cluster answers there, or this machine is too busy to start one.
+    """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        num_cpus=cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=256 * 1024**2,
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        memory = 256 * 1024**2
+        quiet |= {"include_dashboard": False, "object_store_memory": memory}
+        _start_again_and_again(lambda: ray.init(num_cpus=cpus, **quiet))
+        return
+    try:
+        with _stderr_closed():
+            ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"Ray at {address!r} cannot be joined ({first}); start one there with `ray start"
+            f" --head`, or leave the address out to use this machine."
+        ) from error
+
+
+def _start_again_and_again(start: Callable[[], Any]) -> None:
+    """Start Ray; more than once, because on a busy machine it gives up.
+
+    Seen with 2.60: the raylet ends itself where an agent, a Python process of its own, has not
+    told its port within 15 s, and the driver then waits 30 s in vain. No setting makes either
+    longer. The next try finds the agent's files in memory.
+    """
+    for _ in range(_STARTS):
+        try:
+            with _stderr_closed():
+                start()
+            return
+        except Exception as error:
+            # Ray raises its bare Exception here, with nothing but a text to know it by.
+            if "timed out" not in str(error):
+                raise
+            ray.shutdown()
+    raise UserError(
+        f"Ray did not start in {_STARTS} tries: this machine is too busy; try again later, or"
+        f" train without Ray (rank.num_env_runners: 0)."
     )
 
 
-def _figures(sampled: Any, learned: Any) -> dict[str, float]:
-    """Return the figures of one iteration; the mean return only if a session ended in it."""
-    module = learned[DEFAULT_MODULE_ID]
-    figures = {ours: _number(module[theirs]) for theirs, ours in _FIGURES.items()}
+@contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """Keep Ray's C++ from announcing its log level: it writes to the file, not to `sys.stderr`."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _figures(sampled: Any, learned: Any, names: Mapping[str, str]) -> dict[str, float]:
+    """Return the figures of one iteration, as far as it has any: the mean return only if a
+    session ended in it, those of an update only if one was finished."""
+    module = learned.get(DEFAULT_MODULE_ID, {})
+    figures = {ours: _number(module[theirs]) for theirs, ours in names.items() if theirs in module}
     if EPISODE_RETURN_MEAN in sampled:
         figures["return_sampled"] = _number(sampled[EPISODE_RETURN_MEAN])
     return {name: value for name, value in figures.items() if math.isfinite(value)}
@@ -259,8 +249,11 @@ def _from_rllib(state: State) -> State:
     prefix = "scorer."
     weights = state[COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
     return {
+        # APPO's target network is not kept: it starts from the weights again.
         "weights": {
-            name.removeprefix(prefix): torch.as_tensor(array) for name, array in weights.items()
+            name.removeprefix(prefix): torch.as_tensor(array)
+            for name, array in weights.items()
+            if name.startswith(prefix)
         },
         "optimizer": _plain(state[COMPONENT_OPTIMIZER]),
     }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from envs.errors import UserError
 from envs.files import atomic_folder, read_json, write_json
-from policies.ranker.scorer import SlateScorer, load_scorer, save_scorer
+from policies.ranker.scorer import SlateScorer, check_tensors, load_scorer, save_scorer
 
 Row = dict[str, float | None]
 
@@ -47,18 +50,48 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, fingerprint: dict[str, Any]
 ) -> tuple[Standing, dict[str, Any], SlateScorer] | None:
-    """Return (standing, state, best scorer), or None without a checkpoint of this training.
+    """Return (standing, state, best scorer), or None where there is no checkpoint yet.
 
-    A checkpoint with another fingerprint belongs to other settings: training starts afresh.
+    Raises `UserError` for a checkpoint of another training (other settings, features or seed) and
+    for a damaged one: going on from it would be wrong, and starting afresh would overwrite it.
     """
     if not (folder / "standing.json").is_file():
         return None
-    sheet = read_json(folder / "standing.json")
-    if sheet.pop("fingerprint") != fingerprint:
-        return None
-    state = {
-        "weights": load_file(folder / "weights.safetensors"),
-        # Our own tensors and numbers: nothing that needs unpickling of code.
-        "optimizer": torch.load(folder / "optimizer.pt", weights_only=True),
-    }
-    return Standing(**sheet), state, load_scorer(folder / "best")
+    try:
+        sheet = read_json(folder / "standing.json")
+        met = sheet.pop("fingerprint")
+        standing = Standing(**sheet)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder}: a damaged checkpoint ({error}); remove it.") from error
+    if met != fingerprint:
+        raise UserError(
+            f"{folder}: a checkpoint of another training ({_first_difference(met, fingerprint)});"
+            f" give this one another folder, or start over (--fresh)."
+        )
+    try:
+        state = {
+            "weights": load_file(folder / "weights.safetensors"),
+            # Our own tensors and numbers: nothing that needs unpickling of code.
+            "optimizer": torch.load(folder / "optimizer.pt", weights_only=True),
+        }
+    except (OSError, SafetensorError, RuntimeError, UnpicklingError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder}: a damaged checkpoint ({first}); remove it.") from error
+    best = load_scorer(folder / "best")
+    check_tensors(best, state["weights"], folder / "weights.safetensors")
+    return standing, state, best
+
+
+def _first_difference(there: Any, here: Any, name: str = "") -> str:
+    """Return ``"config.lr: 0.003 there, 0.001 here"`` for the first value that differs."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in [*here, *(key for key in there if key not in here)]:
+            if there.get(key) != here.get(key):
+                dotted = f"{name}.{key}" if name else str(key)
+                return _first_difference(there.get(key), here.get(key), dotted)
+    return f"{name}: {_short(there)} there, {_short(here)} here"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

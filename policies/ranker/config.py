@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from envs.settings import Settings
 
@@ -10,8 +12,15 @@ from envs.settings import Settings
 class ScorerConfig(Settings):
     """The shape of the scorer and the score it starts from."""
 
+    kind: Literal["deep_sets", "attention", "linear"] = "deep_sets"
+    """How a candidate's score reads the shelf: deep_sets sees the mean of the others, attention
+    sees each of them, linear sees none (a weighted sum of features, weights by context)."""
+
     hidden: int = Field(default=32, ge=1)
     """Width of every hidden layer."""
+
+    heads: int = Field(default=4, ge=1)
+    """Attention heads; only attention has them, and they divide the width."""
 
     baseline_features: tuple[str, ...] = ()
     """Item features whose equal-weight mean is the score at the start; none starts uniform."""
@@ -19,9 +28,22 @@ class ScorerConfig(Settings):
     baseline_weight: float = 6.0
     """Logit between a mean of 0 and a mean of 1 at the start: higher starts greedier."""
 
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> ScorerConfig:
+        if self.kind == "attention" and self.hidden % self.heads:
+            raise ValueError(
+                f"heads ({self.heads}) must divide hidden ({self.hidden}) where kind is attention"
+            )
+        return self
+
 
 class RankerConfig(Settings):
     """PPO for the ranker (Schulman et al. 2017), through RLlib."""
+
+    algorithm: Literal["ppo", "appo"] = "ppo"
+    """ppo collects, then learns; appo does both at once in worker processes (Luo et al. 2020),
+    each update a `minibatch` of slates that its workers collected with older weights, corrected by
+    V-trace in place of `lam`."""
 
     scorer: ScorerConfig = ScorerConfig()
     """The network that scores the candidates."""
@@ -62,6 +84,14 @@ class RankerConfig(Settings):
     num_env_runners: int = Field(default=0, ge=0)
     """Worker processes that collect slates; 0 trains in this process, without a Ray cluster."""
 
+    num_learners: int = Field(default=0, ge=0)
+    """Processes that learn, each on its share of a batch; 0 learns in this process. More than 0
+    needs num_env_runners above 0."""
+
+    address: str | None = None
+    """Ray cluster to train on (host:port, or auto for the one of this machine); null starts a
+    small Ray here where num_env_runners is above 0."""
+
     eval_every: int = Field(default=5, ge=1)
     """Iterations between two evaluations of the most probable slates."""
 
@@ -70,3 +100,14 @@ class RankerConfig(Settings):
 
     checkpoint_every: int = Field(default=5, ge=1)
     """Iterations that a killed run loses at most."""
+
+    @model_validator(mode="after")
+    def _has_workers(self) -> RankerConfig:
+        for what, needed in (
+            ("algorithm appo", self.algorithm == "appo"),
+            (f"num_learners {self.num_learners}", self.num_learners > 0),
+            (f"address {self.address}", self.address is not None),
+        ):
+            if needed and not self.num_env_runners:
+                raise ValueError(f"{what} works with worker processes; set num_env_runners to 1+")
+        return self

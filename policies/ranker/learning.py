@@ -66,7 +66,7 @@ class SlateBatch(ConnectorV2):
         self, *, rl_module: Any, batch: Any, episodes: list[SingleAgentEpisode], **kwargs: Any
     ) -> dict[str, dict[str, Any]]:
         """Return ``{module: columns}`` of tensors, one row a step."""
-        seen = _concatenate([_own(episode.observations) for episode in episodes])
+        seen = concatenated([own_steps(episode.observations) for episode in episodes])
         lengths = np.array([len(episode) for episode in episodes])
         last_step = np.cumsum(lengths) - 1
         # Each chunk has one observation more than steps.
@@ -78,17 +78,19 @@ class SlateBatch(ConnectorV2):
         next_values[last_step[terminated]] = 0.0
         last = np.zeros(len(before), dtype=bool)
         last[last_step] = True
-        rewards = np.concatenate([_own(episode.rewards) for episode in episodes])
+        rewards = np.concatenate([own_steps(episode.rewards) for episode in episodes])
         advantages = generalised_advantages(
             rewards, values, next_values, last, self.gamma, self.lam
         )
         columns = {
             name: torch.from_numpy(
-                np.concatenate([_own(episode.extra_model_outputs[name]) for episode in episodes])
+                np.concatenate(
+                    [own_steps(episode.extra_model_outputs[name]) for episode in episodes]
+                )
             )
             for name in (Columns.ACTION_LOGP, Columns.ACTION_DIST_INPUTS)
         }
-        actions = np.concatenate([_own(episode.actions) for episode in episodes])
+        actions = np.concatenate([own_steps(episode.actions) for episode in episodes])
         columns |= {
             Columns.OBS: {name: tensor[before] for name, tensor in seen.items()},
             Columns.ACTIONS: torch.from_numpy(actions),
@@ -112,7 +114,8 @@ class RankerLearner(PPOTorchLearner):
         """Log the new policy's entropy and its KL from the old one, on slates of the batch."""
         super().after_gradient_based_update(timesteps=timesteps)
         batch = self._learner_connector.connectors[0].watched
-        module = self.module[DEFAULT_MODULE_ID]
+        # Several learners wrap it, to average their gradients.
+        module = self.module[DEFAULT_MODULE_ID].unwrapped()
         slates = slates_of(module.slots)
         old = slates(batch[Columns.ACTION_DIST_INPUTS])
         with torch.no_grad():
@@ -125,14 +128,15 @@ def _standardised(advantages: np.ndarray) -> np.ndarray:
     return (advantages - advantages.mean()) / max(1e-4, float(advantages.std()))
 
 
-def _own(buffer: InfiniteLookbackBuffer) -> Any:
+def own_steps(buffer: InfiniteLookbackBuffer) -> Any:
     """Return a chunk's data without what it remembers of the chunk before it."""
     if isinstance(buffer.data, dict):
         return {name: array[buffer.lookback :] for name, array in buffer.data.items()}
     return buffer.data[buffer.lookback :]
 
 
-def _concatenate(parts: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
+def concatenated(parts: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
+    """Return named arrays of all parts end to end."""
     return {
         name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]
     }

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from envs.errors import UserError, nearest
 from envs.files import atomic_path, read_json, write_json
+from policies.ranker.attention import attend
 from policies.ranker.config import ScorerConfig
+from policies.ranker.inputs import check_inputs, check_scores
 from policies.ranker.plackett_luce import masked_logits, top_k
 
 WEIGHTS = "scorer.safetensors"
@@ -26,13 +28,19 @@ _FAR = 8.0
 
 
 class SlateScorer(nn.Module):
-    """Deep sets (Zaheer et al. 2017): candidates see each other through their mean only.
+    """A score for each candidate of a shelf, and a value of the shelf as a whole.
 
-    With x_i the standardised item, c the context and m the mean over available candidates,
+    With x_i the standardised item, c the context and m_i what a candidate sees of the others,
 
-        h_i = relu(A x_i + B c),  z_i = relu(C h_i + D m(h)),  logit_i = w z_i + skip x_i,
+        h_i = relu(A x_i + B c),  z_i = relu(C h_i + D m_i),  logit_i = w z_i + skip x_i,
 
-    so a reordering of the candidates reorders the logits, and any number of them is accepted.
+    where m_i is the mean of h over available candidates (``deep_sets``: Zaheer et al. 2017) or
+    their self-attention (``attention``: Vaswani et al. 2017). ``linear`` is
+
+        logit_i = (skip + W c) x_i,
+
+    so each feature's part of a score is read off (`contributions`). A reordering of the
+    candidates reorders the logits, and any number of them is accepted.
     The value has a tower of its own, so that its errors do not disturb the ranking. The last
     layers start at zero: the first policy is the baseline score, exactly.
     """
@@ -55,11 +63,18 @@ class SlateScorer(nn.Module):
         self.item_features = tuple(item_features)
         self.context_features = tuple(context_features)
         items, context, hidden = len(self.item_features), len(self.context_features), config.hidden
-        self.item_in = nn.Linear(items, hidden)
-        self.context_in = nn.Linear(context, hidden, bias=False)
-        self.own = nn.Linear(hidden, hidden)
-        self.others = nn.Linear(hidden, hidden, bias=False)
-        self.score_out = nn.Linear(hidden, 1, bias=False)
+        if config.kind == "linear":
+            self.weight_out = nn.Linear(context, items, bias=False)
+        else:
+            self.item_in = nn.Linear(items, hidden)
+            self.context_in = nn.Linear(context, hidden, bias=False)
+            self.own = nn.Linear(hidden, hidden)
+            self.others = nn.Linear(hidden, hidden, bias=False)
+            self.score_out = nn.Linear(hidden, 1, bias=False)
+        if config.kind == "attention":
+            # What is attended to is h itself: `others` mixes it, as it does the mean.
+            self.query = nn.Linear(hidden, hidden, bias=False)
+            self.key = nn.Linear(hidden, hidden, bias=False)
         self.value_item = nn.Linear(items, hidden)
         self.value_context = nn.Linear(context, hidden)
         self.value_hidden = nn.Linear(2 * hidden, hidden)
@@ -78,7 +93,8 @@ class SlateScorer(nn.Module):
                 nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
                 if layer.bias is not None:
                     layer.bias.zero_()
-        self.score_out.weight.zero_()
+        last = self.weight_out if self.config.kind == "linear" else self.score_out
+        last.weight.zero_()
         self.value_out.weight.zero_()
         self._start_from_baseline()
 
@@ -124,10 +140,30 @@ class SlateScorer(nn.Module):
         inputs = self._inputs(context, items, mask)
         return masked_logits(self._score(*inputs), mask), self._value(*inputs)
 
+    def contributions(self, context: Tensor, items: Tensor, mask: Tensor) -> Tensor:
+        """Return what each feature adds to each logit of a ``linear`` scorer, ``(B, N, F)``.
+
+        They sum to the logits of available candidates; a feature at its mean contributes zero.
+        Raises ValueError for another kind, whose features do not act one by one.
+        """
+        if self.config.kind != "linear":
+            raise ValueError(f"a {self.config.kind} scorer has no exact contributions")
+        x, c, _ = self._inputs(context, items, mask)
+        return self._linear_parts(x, c)
+
+    def _linear_parts(self, x: Tensor, c: Tensor) -> Tensor:
+        return x * (self.skip + self.weight_out(c)).unsqueeze(1)
+
     def _score(self, x: Tensor, c: Tensor, share: Tensor) -> Tensor:
+        if self.config.kind == "linear":
+            return self._linear_parts(x, c).sum(2)
         h = torch.relu(self.item_in(x) + self.context_in(c).unsqueeze(1))
-        mean = (h * share).sum(1)
-        z = torch.relu(self.own(h) + self.others(mean).unsqueeze(1))
+        if self.config.kind == "attention":
+            available = share.squeeze(2) > 0
+            seen = attend(self.query(h), self.key(h), h, available, self.config.heads)
+        else:
+            seen = (h * share).sum(1, keepdim=True)
+        z = torch.relu(self.own(h) + self.others(seen))
         return self.score_out(z).squeeze(2) + x @ self.skip
 
     def _value(self, x: Tensor, c: Tensor, share: Tensor) -> Tensor:
@@ -163,9 +199,10 @@ def recommend(
     """Return the best slate ``(B, k)`` int64 for each row: candidate indexes, best first.
 
     ``context`` is ``(B, C)``, ``items`` ``(B, N, F)``, ``mask`` ``(B, N)``. Raises `UserError`
-    for wrong shapes, values that are not finite, or fewer candidates than slots.
+    for wrong shapes, values that are not finite, fewer candidates than slots, or a score that is
+    no number.
     """
-    _check_inputs(scorer, context, items, mask, k)
+    check_inputs(scorer.item_features, scorer.context_features, context, items, mask, k)
     with torch.no_grad():
         m = torch.from_numpy(np.asarray(mask, dtype=np.float32))
         logits = scorer.logits(
@@ -173,43 +210,8 @@ def recommend(
             torch.from_numpy(np.asarray(items, dtype=np.float32)),
             m,
         )
+        check_scores(logits.numpy(), mask)
         return top_k(logits, m, k).numpy()
-
-
-def _check_inputs(
-    scorer: SlateScorer, context: np.ndarray, items: np.ndarray, mask: np.ndarray, k: int
-) -> None:
-    rows, candidates = mask.shape if mask.ndim == 2 else (-1, -1)
-    wanted = (
-        ("context", context, (rows, len(scorer.context_features))),
-        ("items", items, (rows, candidates, len(scorer.item_features))),
-    )
-    for name, array, shape in wanted:
-        if array.shape != shape:
-            raise UserError(
-                f"ranker input {name!r}: its shape is {array.shape}, but this ranker and the mask"
-                f" {mask.shape} need {shape}; give the features in the order of its sheet."
-            )
-    _check_finite("context", context, scorer.context_features)
-    _check_finite("items", np.where((mask > 0)[..., None], items, 0.0), scorer.item_features)
-    available = (mask > 0).sum(1)
-    short = np.flatnonzero(available < k)
-    if k < 1 or len(short):
-        row = int(short[0]) if len(short) else 0
-        raise UserError(
-            f"ranker input row {row}: a slate of {k} needs 1 to {int(available[row])} slots, the"
-            f" number of available candidates; show fewer items or offer more candidates."
-        )
-
-
-def _check_finite(name: str, array: np.ndarray, features: Sequence[str]) -> None:
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        where = ", ".join(str(int(i)) for i in bad[0][:-1])
-        raise UserError(
-            f"ranker input {name!r}: feature {features[bad[0][-1]]!r} of row {where} is"
-            f" {array[tuple(bad[0])]}; every value must be a finite number, so fill or drop it."
-        )
 
 
 def save_scorer(scorer: SlateScorer, folder: Path) -> None:
@@ -235,8 +237,29 @@ def load_scorer(folder: Path) -> SlateScorer:
         sheet: dict[str, Any] = read_json(folder / SHEET)
         config = ScorerConfig.model_validate(sheet["config"])
         scorer = SlateScorer(config, sheet["item_features"], sheet["context_features"])
-        scorer.load_state_dict(load_file(folder / WEIGHTS))
-    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ValidationError) as e:
+        tensors = load_file(folder / WEIGHTS)
+    except (ValueError, KeyError, TypeError, SafetensorError, ValidationError) as e:
         first = str(e).strip().splitlines()[0]
         raise UserError(f"{folder}: not a ranker this version can read ({first}).") from e
+    check_tensors(scorer, tensors, folder)
+    scorer.load_state_dict(tensors)
     return scorer.eval()
+
+
+def check_tensors(scorer: SlateScorer, tensors: dict[str, Tensor], source: Path) -> None:
+    """Raise `UserError` unless ``tensors`` are those of a scorer of this shape, all finite."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in scorer.state_dict().items()}
+    for name in sorted(wanted.keys() | tensors.keys()):
+        met = tuple(tensors[name].shape) if name in tensors else "missing"
+        if met != wanted.get(name, "unknown"):
+            raise UserError(
+                f"{source}: tensor {name!r} is {met}, but a {scorer.config.kind} ranker of width"
+                f" {scorer.config.hidden}, {len(scorer.item_features)} item and"
+                f" {len(scorer.context_features)} context features has"
+                f" {wanted.get(name, 'none of that name')}; take weights and sheet of one training."
+            )
+        if not torch.isfinite(tensors[name]).all():
+            raise UserError(
+                f"{source}: tensor {name!r} holds values that are not finite numbers; that"
+                f" training diverged or the file is damaged, so train or export the ranker again."
+            )

@@ -64,6 +64,11 @@ def read_shelf(env: VectorEnv) -> Shelf:
         )
     item_features = tuple(inner.item_feature_names)
     context_features = tuple(inner.context_feature_names)
+    if len(actions.nvec) > candidates:
+        raise UserError(
+            f"{name}: a slate has {len(actions.nvec)} slots, but a page only {candidates}"
+            f" candidates; show fewer items or offer more candidates."
+        )
     for what, names, size in (
         ("item_feature_names", item_features, width),
         ("context_feature_names", context_features, (space["context"].shape or (0,))[0]),
@@ -92,25 +97,55 @@ def observe(
     return {name: torch.cat([one[name] for one in met]) for name in met[0]}
 
 
-def evaluate_top_k(env: VectorEnv, scorer: SlateScorer, slots: int, seed: int) -> float:
-    """Return the mean undiscounted return of one whole session in each env, showing the top k.
+def mean_return(
+    env: VectorEnv,
+    scorer: SlateScorer,
+    slots: int,
+    seed: int,
+    generator: torch.Generator | None = None,
+) -> float:
+    """Return the mean undiscounted return of one whole session in each env.
 
+    Each page shows the most probable slate, or one sampled with ``generator`` where it is given.
     One session an env: counting as many as fit in a number of steps would favour short ones.
-    The same seed meets the same shoppers, so that two scorers are compared in pairs.
+    The same seed meets the same shoppers, so that two scorers, or both ways to show slates, are
+    compared in pairs.
     """
     seen, _ = env.reset(seed=seed)
     earned = np.zeros(env.num_envs)
-    going = np.ones(env.num_envs, dtype=bool)
+    going = np.arange(env.num_envs)
+    # What a row shows whose session is over counts for nothing, but must be a slate.
+    slates = np.tile(np.arange(slots), (env.num_envs, 1))
     for _ in range(_LONGEST):
-        inputs = _tensors(seen)
-        with torch.no_grad():
-            slates = top_k(scorer.logits(**inputs), inputs["mask"], slots)
-        seen, rewards, terminated, truncated, _ = env.step(slates.numpy())
-        earned += np.where(going, rewards, 0.0)
-        going &= ~(terminated | truncated)
-        if not going.any():
+        slates[going] = _choose(scorer, seen, going, slots, generator)
+        seen, rewards, terminated, truncated, _ = env.step(slates)
+        earned[going] += rewards[going]
+        going = going[~(terminated | truncated)[going]]
+        if not len(going):
             break
     return float(earned.mean())
+
+
+# Rows scored at once: their hidden layers fit the cache, which those of a whole batch would not.
+_TOGETHER = 1024
+
+
+@torch.no_grad()
+def _choose(
+    scorer: SlateScorer, seen: Any, rows: np.ndarray, slots: int, generator: torch.Generator | None
+) -> np.ndarray:
+    """Return the slates ``(len(rows), slots)`` of some rows of a batch of observations."""
+    slates = []
+    for start in range(0, len(rows), _TOGETHER):
+        chunk = rows[start : start + _TOGETHER]
+        inputs = {name: torch.from_numpy(array[chunk]) for name, array in seen.items()}
+        logits, mask = scorer.logits(**inputs), inputs["mask"]
+        slates.append(
+            top_k(logits, mask, slots)
+            if generator is None
+            else sample_slates(logits, mask, slots, generator)
+        )
+    return torch.cat(slates).numpy()
 
 
 def _tensors(seen: Any) -> dict[str, torch.Tensor]:

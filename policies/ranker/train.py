@@ -13,16 +13,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from torch.utils.tensorboard import SummaryWriter
 
+from envs.errors import UserError
 from envs.progress import Progress, silent
 from policies.ranker.algorithm import Trainer, make_trainer
 from policies.ranker.checkpoint import Row, Standing, load_checkpoint, save_checkpoint
 from policies.ranker.config import RankerConfig
 from policies.ranker.scorer import SlateScorer
-from policies.ranker.shelf import MakeEnv, Shelf, evaluate_top_k, observe, read_shelf
+from policies.ranker.shelf import MakeEnv, Shelf, mean_return, observe, read_shelf
 
 __all__ = ["RankerConfig", "RankerResult", "train_ranker"]
+
+#: Figures of an iteration: the mean return of the sessions that ended while it collected; then
+#: on the evaluation sessions, showing the most probable slates and sampled ones; the update.
+MEASURED = ("return_sampled", "return_topk", "return_explored", "entropy", "kl", "vf_loss")
 
 # Steps of the evaluation env from which the inputs are standardised.
 _OBSERVED_STEPS = 8
@@ -32,9 +38,9 @@ _OBSERVED_STEPS = 8
 class RankerResult:
     """A trained ranker.
 
-    ``scorer`` is the one with the best evaluated return, ``best_return``; ``curve`` has a row an
-    iteration (``iteration, env_steps, return_sampled, return_topk, entropy, kl, vf_loss,
-    seconds``; None where not measured; iteration 0 is before training).
+    ``scorer`` is the one with the best return of its most probable slates, ``best_return``;
+    ``curve`` has a row an iteration (`MEASURED`, with ``iteration, env_steps, seconds``; None
+    where not measured; iteration 0 is before training).
     """
 
     scorer: SlateScorer
@@ -56,7 +62,7 @@ def train_ranker(
     ``iterations`` trains a finished one further. Raises `UserError` where the env or
     ``baseline_features`` do not fit.
     """
-    with _isolated(seed):
+    with isolated_randomness(seed):
         return _train(make_env, config, work, progress, seed)
 
 
@@ -79,10 +85,13 @@ def _train(
             before = standing.seconds - started
             while standing.iteration < config.iterations or not standing.curve:
                 row: Row = {} if not standing.curve else _learn(trainer, standing)
-                scorer.load_state_dict(trainer.get_state()["weights"])
+                weights = trainer.get_state()["weights"]
+                _check_converging(weights, standing.iteration)
+                scorer.load_state_dict(weights)
                 if _is_due(standing.iteration, config.eval_every, config.iterations):
-                    measured = evaluate_top_k(eval_env, scorer, shelf.slots, eval_seed)
-                    row["return_topk"] = measured
+                    row |= _evaluate(eval_env, scorer, shelf, eval_seed)
+                    measured = row["return_topk"]
+                    assert measured is not None
                     if standing.best_return is None or measured > standing.best_return:
                         standing.best_return, best = measured, copy.deepcopy(scorer)
                 standing.seconds = before + time.monotonic()
@@ -103,10 +112,27 @@ def _learn(trainer: Trainer, standing: Standing) -> Row:
     return dict(figures)
 
 
+def _evaluate(env: VectorEnv, scorer: SlateScorer, shelf: Shelf, seed: int) -> Row:
+    """Return both returns on the same sessions; the same luck in sampling every time."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "return_topk": mean_return(env, scorer, shelf.slots, seed),
+        "return_explored": mean_return(env, scorer, shelf.slots, seed, generator),
+    }
+
+
+def _check_converging(weights: dict[str, torch.Tensor], iteration: int) -> None:
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise UserError(
+            f"ranker training diverged in iteration {iteration}: its weights are no finite numbers"
+            f" any more; lower rank.lr or rank.clip and start over (--fresh)."
+        )
+
+
 def _record(standing: Standing, measured: Row, board: SummaryWriter) -> None:
     """Append a full row to the curve and to TensorBoard."""
     row: Row = {"iteration": standing.iteration, "env_steps": standing.env_steps}
-    for name in ("return_sampled", "return_topk", "entropy", "kl", "vf_loss"):
+    for name in MEASURED:
         row[name] = measured.get(name)
         if row[name] is not None:
             board.add_scalar(f"ranker/{name}", row[name], standing.env_steps)
@@ -154,7 +180,7 @@ def _seeds(entropy: list[int], count: int) -> list[int]:
 
 
 @contextmanager
-def _isolated(seed: int) -> Iterator[None]:
+def isolated_randomness(seed: int) -> Iterator[None]:
     """Keep RLlib's global seeding and one-thread torch inside; give the caller's back after.
 
     RLlib seeds `random`, `numpy.random` and torch for the whole process, makes torch refuse

@@ -6,7 +6,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 from sacrebleu.metrics import BLEU
+from scipy.special import gammaln
 
 _ORDER = 4
 Gram = tuple[str, ...]
@@ -19,12 +21,62 @@ def unique_share(token_lists: Sequence[Sequence[str]]) -> float:
 
 def distinct(token_lists: Sequence[Sequence[str]], n: int) -> float:
     """Distinct-n: different n-grams over all n-grams (Li et al. 2016); 0 where there is none."""
-    seen: set[Gram] = set()
-    total = 0
-    for tokens in token_lists:
-        seen.update(zip(*(tokens[start:] for start in range(n))))
-        total += max(len(tokens) - n + 1, 0)
-    return len(seen) / total if total else 0.0
+    total = grams(token_lists, n)
+    return len(_counts(token_lists, n)) / total if total else 0.0
+
+
+def distinct_in(token_lists: Sequence[Sequence[str]], n: int, size: int) -> float:
+    """Distinct-n that ``size`` n-grams drawn from the texts without replacement would have.
+
+    Distinct-n falls with the amount of text, so longer texts look less varied; two sets of texts
+    are compared at the size of the smaller. By rarefaction (Hurlbert 1971), the expected number of
+    different n-grams among m of N is sum_g 1 - C(N - n_g, m) / C(N, m), n_g the count of gram g.
+
+    Args:
+        token_lists: texts as tokens.
+        n: length of the grams.
+        size: m, from 1 to `grams`.
+
+    Raises:
+        ValueError: a size that is none of these.
+    """
+    counts = _counts(token_lists, n)
+    total = sum(counts.values())
+    if not 1 <= size <= total:
+        raise ValueError(f"size must be 1 to {total}, the number of {n}-grams, but is {size}")
+    held = np.array(list(counts.values()), dtype=np.float64)
+    left = total - held
+    # Where fewer than m are left without it, a gram is surely drawn.
+    sure = left < size
+    chance = np.ones(len(held))
+    others = left[~sure]
+    chance[~sure] -= np.exp(
+        gammaln(others + 1) - gammaln(others - size + 1) - gammaln(total + 1)
+        + gammaln(total - size + 1)
+    )  # fmt: skip
+    return float(chance.sum() / size)
+
+
+def distinct_kept(
+    before: Sequence[Sequence[str]], after: Sequence[Sequence[str]], n: int
+) -> float | None:
+    """Distinct-n of ``after`` over that of ``before``, both at the size of the smaller set.
+
+    None where either has no n-gram.
+    """
+    size = min(grams(before, n), grams(after, n))
+    return distinct_in(after, n, size) / distinct_in(before, n, size) if size else None
+
+
+def grams(token_lists: Sequence[Sequence[str]], n: int) -> int:
+    """Return how many n-grams the texts have."""
+    return sum(max(len(tokens) - n + 1, 0) for tokens in token_lists)
+
+
+def _counts(token_lists: Sequence[Sequence[str]], n: int) -> Counter[Gram]:
+    return Counter(
+        gram for tokens in token_lists for gram in zip(*(tokens[start:] for start in range(n)))
+    )
 
 
 def self_bleu(texts: Sequence[str], locale: str) -> float:

@@ -16,7 +16,18 @@ from envs.files import read_json
 
 ROOT = Path(__file__).parents[2]
 MINI = ROOT / "experiments" / "configs" / "mini.yaml"
-STAGES = ("catalogue", "similarity", "sft", "ppo", "reasons", "rank", "simulate", "ope", "export")
+STAGES = (
+    "catalogue",
+    "similarity",
+    "sft",
+    "ppo",
+    "reasons",
+    "rank",
+    "simulate",
+    "search",
+    "ope",
+    "export",
+)
 
 
 def shelftalk(*arguments: object, timeout: int = 600) -> subprocess.CompletedProcess[str]:

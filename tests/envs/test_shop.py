@@ -403,11 +403,11 @@ def test_scenes_start_in_their_shares(small_world: World) -> None:
 
 def test_a_click_can_lead_to_items_like_it(small_world: World) -> None:
     world = small_world.with_config(ShopConfig(follow_click=1, new_query=0))
-    state = _first_page(world, 16, 500)
-    items = np.take_along_axis(sessions.candidates(world, state)[1], _slates(500), axis=1)
-    nxt, outcome = _show(world, state, _slates(500))
+    state = _first_page(world, 16, 1000)
+    items = np.take_along_axis(sessions.candidates(world, state)[1], _slates(1000), axis=1)
+    nxt, outcome = _show(world, state, _slates(1000))
     clicked = outcome.clicks.any(axis=1)
-    assert 50 < clicked.sum() < 500
+    assert 50 < clicked.sum() < 1000
     assert (nxt.scene[clicked] == sessions.SIMILAR).all()
     last = K - 1 - outcome.clicks[clicked][:, ::-1].argmax(axis=1)
     np.testing.assert_array_equal(

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from envs.files import write_json
+from envs.files import read_json, write_json
 
 SCORES = ("text", "behaviour", "graph", "price", "scene", "quality")
+GROUPS = (*SCORES, "reason", "rest")
 
 
 def _near(mean: float, half: float) -> dict[str, float]:
@@ -243,6 +244,7 @@ def metrics() -> dict[str, Any]:
             ],
             "sessions": 5000,
             "share_of_oracle": 0.696,
+            "order": order(),
         },
         "ope": {
             "logging": "softened similarity",
@@ -273,6 +275,62 @@ def metrics() -> dict[str, Any]:
             "export": 6.6,
         },
         "warnings": ["rank: the entropy reached 0.02; the shelf hardly varies any more."],
+    }
+
+
+def order() -> dict[str, Any]:
+    """Return what the simulate stage says of reasons and the order."""
+
+    def side(named: float, top: float) -> dict[str, Any]:
+        return {
+            "items": 1200,
+            "silent": 0.034,
+            "named": _figure(named, 0.04),
+            "random": _figure(0.586),
+            "shuffled": _figure(0.48),
+            "over_shuffled": _figure(named - 0.48, 0.008),
+            "factors": {group: {"top": top, "said": 0.25} for group in GROUPS},
+            "links": {
+                "items": 1159,
+                "linked": _figure(0.473, 0.04),
+                "random": _figure(0.457),
+                "over": _figure(0.016, 0.024),
+            },
+        }
+
+    policies = {"similarity+sft": side(0.482, 0.46), "ranker+ppo": side(0.525, 0.153)}
+    return {"pages": 240, "top": 2, "groups": list(GROUPS), "policies": policies}
+
+
+def horizon() -> dict[str, Any]:
+    """Return what a ranker trained for the session and one for the page do page by page."""
+    variants = {
+        "long": {"there": [1.0, 0.9, 0.8], "satiation": [0.1, 0.2, 0.25]},
+        "myopic_trained": {"there": [1.0, 0.85, 0.7], "satiation": [0.2, 0.35, 0.45]},
+    }
+    lead = {"value": [-0.1, 0.0, 0.3], "low": [-0.15, -0.1, 0.1], "high": [-0.05, 0.1, 0.5]}
+    return {"pages": [1, 2, 3], "variants": variants, "lead": lead}
+
+
+def rounds() -> dict[str, Any]:
+    """Return what the rounds stage says of two rounds."""
+
+    def step(a: str, b: str, diff: float, half: float) -> dict[str, Any]:
+        return _pair(a, b, "return", diff, half)
+
+    first, between, last = "ranker1+reasons1", "ranker1+reasons2", "ranker2+reasons2"
+    return {
+        "sessions": 5000,
+        "steps": [
+            {
+                "round": 2,
+                "gain": step(last, first, 0.31, 0.11),
+                "reasons": step(between, first, 0.22, 0.09),
+                "ranker": step(last, between, 0.09, 0.1),
+                "helped": True,
+                "placement": 0.912,
+            }
+        ],
     }
 
 
@@ -320,6 +378,8 @@ def _card(number: int, title: str, reason: str, *claims: str, source: str = "mod
         "source": source,
         "claims": list(claims),
         "scores": dict(zip(SCORES, rng.random(len(SCORES)).tolist())),
+        "contributions": dict(zip(GROUPS, rng.normal(size=len(GROUPS)).tolist())),
+        "named": ["text", "graph"] if claims else [],
     }
 
 
@@ -421,3 +481,45 @@ def write_run(folder: Path) -> Path:
         }
         write_json(folder / stage / "stage.json", record)
     return folder
+
+
+def add_baselines(run: Path) -> None:
+    """Add learned baselines, the myopic oracle and the look ahead to a run."""
+    figures = read_json(run / "metrics.json")
+    figures["simulate"]["policies"] |= {
+        "myopic": _policy(13.02, 0.139, 0.72, 4.97),
+        "mmr": _policy(7.31, 0.091, 0.40, 4.47),
+        "linucb": _policy(9.12, 0.104, 0.49, 4.71),
+        "click_regression": _policy(9.63, 0.109, 0.51, 4.76),
+    }
+    figures["simulate"]["paired"] += [
+        _pair("ranker", "linucb", "return", 2.75, 0.2),
+        _pair("myopic", "ranker", "return", 1.15, 0.2),
+    ]
+    figures["simulate"] |= {"share_of_myopic": _near(0.805, 0.012), "horizon": horizon()}
+    write_json(run / "metrics.json", figures)
+
+
+def add_round(run: Path) -> None:
+    """Add a second round to a run, with samples and curves of its own."""
+    figures = read_json(run / "metrics.json")
+    figures |= {
+        "ppo2": {
+            "reward_before": 0.801,
+            "reward_after": 1.213,
+            "gain": {"mean": 0.412, "low": 0.371, "high": 0.453},
+            "claim_precision_before": 0.928,
+            "claim_precision_after": 0.991,
+        },
+        "reasons2": {
+            "sft": {"texts": 8096, "fallbacks": 655, "vetoes": {"unsupported claim": 655}},
+            "ppo": {"texts": 8096, "fallbacks": 73, "vetoes": {"unsupported claim": 73}},
+        },
+        "rank2": {"return_start": 6.61, "return_best": 12.04, "iterations": 60},
+        "rounds": rounds(),
+    }
+    write_json(run / "metrics.json", figures)
+    told = samples()[0] | {"title": "Told again in round 2"}
+    write_json(run / "ppo2" / "samples.json", [told])
+    write_json(run / "ppo2" / "curve.json", curves()["ppo"])
+    write_json(run / "rank2" / "curve.json", curves()["rank"])

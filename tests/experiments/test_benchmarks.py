@@ -8,8 +8,18 @@ import pytest
 
 from envs.assemble import synthetic_visitors
 from envs.synthetic import SyntheticConfig
-from experiments.benchmarks import SUBJECTS, adapters, metrics, ope, rewards, run_subject, simulator
+from experiments.benchmarks import (
+    SUBJECTS,
+    adapters,
+    metrics,
+    ope,
+    ranker,
+    rewards,
+    run_subject,
+    simulator,
+)  # fmt: skip
 from experiments.benchmarks.timing import rate
+from policies.ranker.config import RankerConfig
 from tests.shop_at_hand import bare_world
 
 ROW = {"name", "metric", "unit", "config", "value", "min", "max"}
@@ -48,6 +58,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     # Fresh processes that compile everything are not for a unit test.
     monkeypatch.setattr(simulator, "_start_up", list)
     monkeypatch.setattr(ope, "_ROWS", (2_000,))
+    monkeypatch.setattr(ranker, "default_world", lambda **sizes: bare_world())
+    sizes = RankerConfig(num_envs=8, batch=64, minibatch=32, eval_every=1, eval_sessions=8)
+    monkeypatch.setattr(ranker, "_CONFIG", sizes)
+    monkeypatch.setattr(ranker, "_CALLS", 20)
 
     def visitors(config: SyntheticConfig, *others: Any) -> Any:
         return synthetic_visitors(config.model_copy(update={"items": 60}), *others)
@@ -70,6 +84,6 @@ def test_subject_runs(subject: str) -> None:
     for row in rows:
         assert set(row) == ROW
         assert 0 < row["min"] <= row["value"] <= row["max"]
-        assert row["unit"] in ("bytes", "MiB", "1", "s", "nats") or row["unit"].endswith("/s")
+        assert row["unit"] in ("bytes", "MiB", "1", "s", "ms", "nats") or row["unit"].endswith("/s")
     if subject == "ope":
         assert {row["config"] for row in rows} == {"2,000 rows, 100 resamples by session"}

@@ -20,10 +20,14 @@ from envs.errors import UserError
 from envs.feedback import PROPENSITIES, read_feedback
 from envs.reasons import ReasonTable
 from envs.shop import ShopVectorEnv
+from envs.world import World
 from experiments.ope import log_shop
 from experiments.ope.impressions import ShopNames
 from experiments.ope.log_shop import LogConfig, logging_rule, write_log
+from experiments.ope.replay import replay_target
 from policies.baselines import Page, popularity_policy, similarity_policy
+from policies.constraints import ConstraintsConfig, constrained, rules_of
+from policies.constraints_chances import STANDARD_ERROR
 from policies.logging_policies import EpsilonMixed, Explore, PlackettLuce, TopK
 from tests.shop_at_hand import bare_world, small_shop
 
@@ -284,3 +288,65 @@ def test_weights_between_rules_have_mean_one(tmp_path: Path) -> None:
     for name in PROPENSITIES[1:]:
         weights = 1 / bare_world().config.candidates / first[name].to_numpy()
         assert abs(weights.mean() - 1) < 3 * weights.std() / np.sqrt(len(weights))
+
+
+# Rules of the shelf
+
+
+def ruled_world(**asked: Any) -> World:
+    catalogue = small_shop().visitors.catalogue
+    return constrained(bare_world(), catalogue, ConstraintsConfig(**asked))
+
+
+def test_a_log_under_rules_keeps_them_and_counts_them(tmp_path: Path) -> None:
+    catalogue = small_shop().visitors.catalogue
+    gone = tuple(catalogue.items["item_id"][::9])
+    world = ruled_world(max_per_group=2, min_new=1, out_of_stock=gone)
+    config = LogConfig(impressions=3_000, temperature=0.25)
+    write_log(world, similarity_policy(), config, tmp_path, names=names(), seed=5)
+    frame = read_feedback(tmp_path)  # which checks products and ranges
+    assert frame.columns.tolist() == [
+        *COLUMNS[:17], STANDARD_ERROR, *COLUMNS[17:],
+    ]  # fmt: skip
+    assert not frame["item_id"].isin(gone).any()
+    offered = frame["candidates"].dropna().explode()
+    assert not offered.isin(gone).any()
+    kinds = frame["item_id"].map(catalogue.items.set_index("item_id")["class"])
+    most = kinds.groupby([frame["slate_id"], kinds]).size().groupby(level=0).max()
+    assert (most <= 2).mean() > 0.9  # on a page of too few classes the limit is raised
+    kept = rules_of(world)
+    assert kept is not None
+    fresh = frame["item_id"].isin(catalogue.items["item_id"][kept.new])
+    some = offered.isin(catalogue.items["item_id"][kept.new]).groupby(level=0).any()
+    shown = fresh.groupby(frame["slate_id"]).any().to_numpy()
+    np.testing.assert_array_equal(shown, some.to_numpy())
+
+
+def test_weights_between_ruled_policies_have_mean_one(tmp_path: Path) -> None:
+    """E[target / logging] = 1 for each kind of weight, played again under the same rules."""
+    world = ruled_world(max_per_group=1, pinned={names().items[3].as_py(): 2})
+    config = LogConfig(impressions=6_000, temperature=0.5)
+    write_log(world, similarity_policy(), config, tmp_path, names=names(), seed=5)
+    ids = names().items.to_pylist()
+    found = replay_target(
+        read_feedback(tmp_path), world, ids, similarity_policy(), PlackettLuce(0.4), seed=5
+    )
+    pages = found.groupby("slate_id")
+    for name in PROPENSITIES:
+        ratio = found[f"eval_{name}"] / found[name]
+        by_session = ratio.groupby(found["session_id"]).agg(["sum", "size"])
+        mean = by_session["sum"].sum() / by_session["size"].sum()
+        rest = by_session["sum"] - mean * by_session["size"]
+        error = np.sqrt((rest**2).sum()) / by_session["size"].sum()
+        assert abs(mean - 1) < 4 * error, name
+    assert pages.ngroups > 1_000
+
+
+def test_a_log_goes_on_only_under_the_same_rules(tmp_path: Path) -> None:
+    config = LogConfig(impressions=300)
+    write_log(
+        ruled_world(min_groups=2), similarity_policy(), config, tmp_path, names=names(), seed=5
+    )
+    for world in (bare_world(), ruled_world(min_groups=3)):
+        with pytest.raises(UserError, match=r"constraints\.min_groups"):
+            write_log(world, similarity_policy(), config, tmp_path, names=names(), seed=5)

@@ -116,7 +116,8 @@ def test_the_way_to_the_ceiling_is_known_where_the_texts_are(
     )
     assert 0.3 < said["ppo"]["profile_match"]["value"] <= 0.5
     assert said["fallback"]["claim_precision"]["value"] == 1
-    assert found["distinct2_kept"] == found["distinct2_after"] / found["distinct2_before"] > 1
+    assert found["distinct2_after"] > found["distinct2_before"]
+    assert found["distinct2_kept"] > 1
     assert not [line for line in warnings if "variety" in line or "worse" in line]
 
 

@@ -13,9 +13,12 @@ from envs.similarity import SCENES, SCORES
 from envs.world import World
 from experiments.shelves import first_pages, shelves
 from policies.baselines import Page, mix_policy, popularity_policy, similarity_policy
+from policies.explain import feature_groups
+from policies.explain_reason import named_groups
 from policies.reasoner.book import ReasonBook, write_book
 from rewards.claims import ClaimChecker
 from sft.tasks import segment_likes
+from sft.tasks.briefs import LIKES
 from tests.shop_at_hand import bare_world, small_shop
 
 COUNT, SEED = 6, 4
@@ -119,3 +122,33 @@ def test_scores_are_those_the_policy_saw() -> None:
 
 def test_it_is_json() -> None:
     assert json.loads(json.dumps(shown(), allow_nan=False)) == shown()
+
+
+def test_contributions_of_a_fixed_mix_are_its_weighted_scores_over_the_pages_mean() -> None:
+    world = bare_world()
+    state = first_pages(world, 3, SEED)
+    page = sessions.observe(world, state)
+    side = (world, similarity_policy(), None)
+    for row, shelf in enumerate(shelves(small_shop(), side, side, 3, SEED)):
+        mask = page["mask"][row] > 0
+        mean = page["items"][row, mask, : len(SCORES)].mean(axis=0)
+        for card in shelf["before"]:
+            assert tuple(card["contributions"]) == tuple(feature_groups())
+            for place, name in enumerate(SCORES):
+                gap = (card["scores"][name] - mean[place]) / len(SCORES)
+                assert abs(card["contributions"][name] - gap) < 1e-5
+            assert abs(card["contributions"]["rest"]) < 1e-6
+            assert card["named"] == []
+
+
+def test_cards_say_what_their_reason_names() -> None:
+    checker = ClaimChecker(CATALOGUE)
+    met: set[str] = set()
+    for page in shown():
+        likes = VISITORS.profiles.liked(page["segment"], LIKES)
+        for card in page["after"]:
+            found = checker.check(CATALOGUE.item_position[card["item_id"]], card["reason"])
+            named = named_groups(card["reason"], found, CATALOGUE.aspects, likes)
+            assert set(card["named"]) == named
+            met |= named
+    assert {"text", "graph", "reason"} <= met

@@ -11,7 +11,7 @@ import pytest
 
 from envs.errors import UserError
 from experiments.ope.compare import Comparison, compare, logged_value, target_view
-from experiments.ope.evaluate import evaluate
+from experiments.ope.evaluate import RECOMMENDED, evaluate
 from experiments.ope.forest import write_forest
 from experiments.ope.intervals import influence, standard_error, wilson_interval
 from experiments.ope.registry import ESTIMATORS
@@ -135,7 +135,7 @@ def test_refusals(targets: list[str], message: str) -> None:
 # The logging policy's own value
 
 
-def test_wilson_for_clicks_on_single_items_and_the_bootstrap_else() -> None:
+def test_wilson_for_clicks_on_single_items_and_the_recommended_interval_else() -> None:
     rng = np.random.default_rng(10)
     clicks = (rng.random(2_000) < 0.02).astype(float)
     bandit = pd.DataFrame(
@@ -145,7 +145,7 @@ def test_wilson_for_clicks_on_single_items_and_the_bootstrap_else() -> None:
     assert found.interval == "wilson"
     assert (found.low, found.high) == wilson_interval(int(clicks.sum()), 2_000, 0.95)
     sessions = logged_value(bandit.assign(session_id=bandit["slate_id"] // 4), rng=rng)
-    assert sessions.interval == "bootstrap"
+    assert sessions.interval == RECOMMENDED
     assert sessions.value == pytest.approx(clicks.mean())
 
 

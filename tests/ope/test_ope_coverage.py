@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from envs.world import World
 from experiments.ope.coverage import Coverage, as_table, study
 from experiments.ope.coverage_shop import ShopWorld
 from experiments.ope.coverage_worlds import SlateWorld, made_up_worlds
@@ -74,7 +75,7 @@ def test_counts() -> None:
     assert {one.above for one in weighted} == {0.0}
     kinds = {one.interval for one in weighted}
     assert kinds == {
-        "bootstrap", "bca", "delta", "student", "hoeffding", "bernstein", "sequence",
+        "skew", "bootstrap", "bca", "delta", "student", "hoeffding", "bernstein", "sequence",
     }  # fmt: skip
     table = as_table(found)
     assert set(table["level"]) == {0.90, 0.95}
@@ -95,16 +96,32 @@ def test_recommended_intervals_keep_their_promise_on_light_weights() -> None:
     for level in (0.90, 0.95):
         band = 3 * np.sqrt(level * (1 - level) / logs)
         for estimator in ("SNIPS", "DR"):
-            for interval in ("bootstrap", "bca", "delta", "student"):
+            for interval in ("skew", "bootstrap", "bca", "delta", "student"):
                 assert covered(found, estimator, interval, level) == pytest.approx(level, abs=band)
         assert covered(found, "IPS", "bernstein", level) == 1.0
 
 
-def test_logs_of_the_shop_are_sessions_of_the_population() -> None:
-    sessions = np.repeat(np.arange(50), 2)
-    population = pd.DataFrame({"session_id": sessions, "reward": np.arange(100.0)})
-    world = ShopWorld(population, 0.0, 0.0, sessions=10)
-    first, second = world.logs(2, np.random.default_rng(0))
+def test_logs_of_the_shop_are_of_seeds_of_their_own(small_world: World) -> None:
+    """No two logs share a session, and the truth is the mean over the pages of both."""
+    shop = ShopWorld(small_world, sessions=10)
+    first, second = shop.logs(2, np.random.default_rng(0))
     assert first["session_id"].nunique() == second["session_id"].nunique() == 10
-    assert (first.groupby("session_id").size() == 2).all()
-    assert set(first["session_id"]) != set(second["session_id"])
+    assert not np.array_equal(first["item_id"], second["item_id"])
+    assert shop.met[2] == first["slate_id"].nunique() + second["slate_id"].nunique()
+    again = ShopWorld(small_world, sessions=20)
+    (together,) = again.logs(1, np.random.default_rng(0))
+    assert shop.met[1:] == pytest.approx(again.met[1:])
+    assert together["reward"].sum() == first["reward"].sum() + second["reward"].sum()
+
+
+def test_the_recommended_interval_under_heavy_weights() -> None:
+    """It holds what it says there, at less than half as much width again as a normal interval."""
+    world, logs = made_up_worlds()[1], 80
+    found = study(world, logs, np.random.default_rng(3), resamples=50)
+    band = 3 * np.sqrt(0.95 * 0.05 / logs)
+    for estimator in ("IPS", "SNIPS", "DR", "SNDR"):
+        assert covered(found, estimator, "skew", 0.95) >= 0.95 - band
+    widths = {(one.estimator, one.interval): one.width for one in found if one.level == 0.95}
+    for estimator in ("IPS", "SNIPS", "DR", "SNDR"):
+        assert widths[estimator, "delta"] < widths[estimator, "skew"]
+        assert widths[estimator, "skew"] < 1.5 * widths[estimator, "delta"]

@@ -13,8 +13,9 @@ import pytest
 from envs.feedback import read_feedback
 from envs.files import read_json
 from experiments.ope.diagnostics import overlap
-from experiments.ope.evaluate import evaluate
+from experiments.ope.evaluate import Estimate, evaluate
 from experiments.ope.pseudo_inverse import pseudo_inverse_weights, slot_gram
+from experiments.ope.registry import ESTIMATORS
 from experiments.ope.shrunk_estimators import SHRUNK
 from experiments.ope.slates import Slates
 from experiments.ope.tuning import Selection, choose_lambda
@@ -264,3 +265,53 @@ def test_diagnostics(folder: Path, golden: Any) -> None:
     assert by_position == pytest.approx(golden["slate_L3_v1"]["diagnostics"]["cascade_ess"])
     # An estimate over all positions is as sure as its worst one.
     assert overlap(weight, slates.clusters).ess == pytest.approx(min(by_position))
+
+
+#: Two percentile bootstraps of R resamples differ at an end by sqrt(2) * 2.67 / sqrt(R) standard
+#: errors (the error of a 2.5 % quantile, twice): three and a half times that, in standard errors.
+RESAMPLES = 1000
+END_BAND = 3.5 * np.sqrt(2) * 2.67 / np.sqrt(RESAMPLES)
+
+
+def bootstrapped(frame: pd.DataFrame, names: list[str]) -> list[Estimate]:
+    rng = np.random.default_rng(0)
+    return evaluate(frame, names, interval="bootstrap", resamples=RESAMPLES, rng=rng)
+
+
+def test_intervals_of_plain_means(folder: Path, golden: Any) -> None:
+    """The reference's resamples are others of the same kind: ends agree to their own noise."""
+    slates = read_feedback(
+        folder / "slate_L3_v1.parquet", column_map={"item_id": "action"}, targets=True
+    )
+    logs = (
+        (slates, "slate_L3_v1", SLATE, ["SIPS", "IIPS", "RIPS"]),
+        (bandit_frame(folder), "bandit_v1", BANDIT, ["IPS", "DM", "DR"]),
+    )
+    for frame, log, theirs, names in logs:
+        for found in bootstrapped(frame, names):
+            known = golden[log][theirs[found.estimator]]["ci"]
+            band = END_BAND * found.se
+            assert (found.low, found.high) == pytest.approx((known["lo"], known["hi"]), abs=band)
+
+
+def test_intervals_of_self_normalised_estimators_are_narrower_on_purpose(
+    folder: Path, golden: Any
+) -> None:
+    """The reference freezes the normaliser of the whole log, so its intervals are too wide.
+
+    Ours equal a bootstrap that draws slates with replacement and divides by each resample's own
+    weights, written out here.
+    """
+    frame = read_feedback(
+        folder / "slate_L3_v1.parquet", column_map={"item_id": "action"}, targets=True
+    )
+    slates = Slates(frame)
+    drawn = np.random.default_rng(1).integers(slates.n, size=(RESAMPLES, slates.n))
+    counts = np.stack([np.bincount(row, minlength=slates.n) for row in drawn]).astype(float)
+    for found in bootstrapped(frame, ["SNSIPS", "SNIIPS", "SNRIPS"]):
+        numerator, denominator = ESTIMATORS[found.estimator].terms(slates)
+        values = ((counts @ numerator) / (counts @ denominator)).sum(axis=1)
+        ends = np.quantile(values, [0.025, 0.975])
+        assert (found.low, found.high) == pytest.approx(ends, abs=END_BAND * found.se)
+        known = golden["slate_L3_v1"][SLATE[found.estimator]]["ci"]
+        assert known["hi"] - known["lo"] > 1.2 * (found.high - found.low)

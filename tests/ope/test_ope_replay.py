@@ -20,7 +20,7 @@ from envs.observation import item_facts
 from envs.reasons import no_reasons
 from envs.shoppers import price_z
 from envs.world import relative_margin
-from experiments.ope.bundle_target import bundle_policy, bundle_target
+from experiments.ope.bundle_target import bundle_policy, bundle_target, bundle_world
 from experiments.ope.bundle_truth import bundle_truth, log_seed
 from experiments.ope.evaluate import evaluate
 from experiments.ope.impressions import ShopNames
@@ -29,6 +29,7 @@ from experiments.ope.replay import replay_target, replay_truth
 from experiments.ope.shop_log import log_sessions
 from policies.baselines import SlatePolicy
 from policies.bundle import Bundle, BundleSettings, with_average
+from policies.constraints import ConstraintsConfig, ShelfRules, shelf_rules
 from policies.logging_policies import PlackettLuce, TopK
 from tests.shop_at_hand import bare_world, small_shop
 
@@ -104,6 +105,7 @@ class OneShelf:
         self.catalogue = self
         self.item_position = {"a": 0, "b": 1, "c": 2, "d": 3}
         self.rows = {"known": 0}
+        self.rules: ShelfRules | None = None
         self.asked: list[tuple[str, int]] = []
 
     def home(self, row: int) -> str:
@@ -223,6 +225,34 @@ def test_a_log_of_the_shop_can_be_asked_about_a_bundle() -> None:
     )
     for column in TARGETS:
         np.testing.assert_allclose(asked[column], again[column], rtol=1e-4)
+
+
+def test_a_bundle_as_the_target_keeps_its_rules() -> None:
+    """Asked by candidates or played again; what it cannot show has no weight."""
+    frame, names = written()
+    catalogue = small_shop().visitors.catalogue
+    gone = ITEMS[::11]
+    asked = ConstraintsConfig(max_per_group=2, min_groups=2, out_of_stock=tuple(gone))
+    rules = shelf_rules(asked, catalogue, bare_world().popularity, bare_world().config.slots)
+    bundle = replace(shelf_of_the_shop(), rules=rules)
+    found = bundle_target(frame, bundle, PlackettLuce(1.0))
+    policy, world = (
+        bundle_policy(bundle, bare_world(), names),
+        bundle_world(bundle, bare_world(), names),
+    )
+    again = replay_target(frame, world, ITEMS, policy, PlackettLuce(1.0), seed=2)
+    for column in TARGETS:
+        np.testing.assert_allclose(found[column], again[column], rtol=1e-4)
+    sold_out = frame["item_id"].isin(gone)
+    assert sold_out.any()
+    assert (found.loc[sold_out, "eval_pscore_item_position"] == 0).all()
+    kinds = frame["item_id"].map(catalogue.items.set_index("item_id")["class"])
+    most = kinds.groupby([frame["slate_id"], kinds]).size().groupby(level=0).max()
+    crowded = frame["slate_id"].map(most) > 2
+    assert crowded.any()
+    # Where the candidates of a page are of too few classes, three of one may be shown.
+    assert (found.loc[crowded, "eval_pscore"] == 0).mean() > 0.8
+    assert (found["eval_pscore"] > 0).any()
 
 
 def test_the_bundles_estimate_is_what_the_shop_says() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,19 @@ from envs.shoppers import Population, ShopperConfig
 from envs.similarity import SCORES, SimilarityConfig
 from envs.synthetic import SyntheticConfig
 from policies.bundle import (
+    Backend,
     Bundle,
     BundleSettings,
+    Filters,
+    Shelf,
     check_bundle,
     export_bundle,
     load_bundle,
 )
 from policies.bundle_card import figure, plain
 from policies.bundle_files import DIGEST, MANIFEST
+from policies.bundle_rules import filtered
+from policies.constraints import ConstraintsConfig, shelf_rules
 from policies.ranker.config import ScorerConfig
 from policies.ranker.scorer import SlateScorer
 from policies.reasoner.book import ReasonBook, write_book
@@ -324,6 +329,116 @@ def test_loading_and_answering_need_no_training_library(made: Made) -> None:
     assert done.stdout.strip() == "[]"
 
 
+# Rules of the shelf.
+
+
+def ruled(bundle: Bundle, **asked: Any) -> Bundle:
+    """The same bundle with other settings, as if it had been exported with them."""
+    settings = SETTINGS.model_copy(update={"constraints": ConstraintsConfig(**asked)})
+    popularity = bundle.facts.seen[:, 1]
+    return replace(
+        bundle,
+        manifest=bundle.manifest.model_copy(update={"settings": settings}),
+        rules=shelf_rules(settings.constraints, bundle.catalogue, popularity, settings.slots),
+    )
+
+
+def ids(shelf: Shelf) -> list[str]:
+    return [item.item_id for item in shelf.items]
+
+
+def test_filters_of_a_request_come_before_anything(bundle: Bundle) -> None:
+    shopper = bundle.profiles.shopper_ids[0]
+    plain = bundle.recommend(shopper)
+    assert bundle.recommend(shopper, filters=Filters()) == plain
+    gone = ids(plain)[:2]
+    shelf = bundle.recommend(shopper, filters=Filters(out_of_stock=[*gone, "sold elsewhere"]))
+    assert (len(shelf.items), shelf.notes) == (SETTINGS.slots, [])
+    assert not set(ids(shelf)) & set(gone)
+    price = float(bundle.catalogue.items["price"].median())
+    cheap = bundle.recommend(shopper, filters=Filters(max_price=price))
+    assert len(cheap.items) == SETTINGS.slots
+    assert all(item.price <= price for item in cheap.items)
+    # The pool is refilled, so what is ordered is what would have been without the dear ones.
+    visit = bundle.home(0)
+    rules = filtered(None, Filters(max_price=price), bundle.catalogue)
+    assert len(bundle.candidates(visit, rules)) == SETTINGS.pool
+    with pytest.raises(UserError, match=r"min_price \(9\) must not exceed max_price \(8\)"):
+        Filters(min_price=9, max_price=8)
+
+
+def test_what_filters_leave_nothing_of_is_said(bundle: Bundle) -> None:
+    given = bundle.catalogue.items["item_id"].tolist()[:3]
+    shelf = bundle.recommend(
+        bundle.profiles.shopper_ids[0], candidates=given, filters=Filters(out_of_stock=given[:2])
+    )
+    assert ids(shelf) == given[2:]
+    assert shelf.notes == [
+        "2 of the candidates are out of stock or outside the price band.",
+        "There are only 1 candidates for the 4 items asked for.",
+    ]
+    nothing = bundle.recommend(None, filters=Filters(min_price=1e9))
+    assert (nothing.items, nothing.notes[-1]) == (
+        [], "There are only 0 candidates for the 4 items asked for.",
+    )  # fmt: skip
+
+
+def test_shelves_keep_the_bundles_rules_and_say_what_they_changed(bundle: Bundle) -> None:
+    items = bundle.catalogue.items
+    kind = dict(zip(items["item_id"], items["class"]))
+    last = str(items["item_id"].iloc[-1])
+    strict = ruled(bundle, max_per_group=1, min_new=1, pinned={last: 2})
+    assert strict.rules is not None
+    new = set(items["item_id"][strict.rules.new])
+    changed = 0
+    for shopper in bundle.profiles.shopper_ids[:12]:
+        shelf, free = strict.recommend(shopper), bundle.recommend(shopper)
+        shown = ids(shelf)
+        assert shown[1] == last
+        assert len({kind[item] for item in shown}) == SETTINGS.slots
+        assert new & set(shown)
+        assert len(set(shown)) == SETTINGS.slots
+        other = len(set(shown) - set(ids(free)))
+        if other:
+            changed += 1
+            assert shelf.notes == [f"The shelf's rules put {other} of 4 items there."]
+    assert changed > 6
+
+
+def test_rules_that_the_candidates_cannot_keep_are_said(bundle: Bundle) -> None:
+    items = bundle.catalogue.items
+    kind = items["class"].iloc[0]
+    alike = items["item_id"][items["class"] == kind].tolist()[:3]
+    pinned = str(items["item_id"][items["class"] != kind].iloc[0])
+    strict = ruled(bundle, max_per_group=1, min_groups=2, min_new=2, pinned={pinned: 1})
+    assert strict.rules is not None
+    known = strict.rules.new[[bundle.catalogue.item_position[i] for i in alike]].sum()
+    shelf = strict.recommend(bundle.profiles.shopper_ids[0], candidates=alike, k=3)
+    assert sorted(ids(shelf)) == sorted(alike)
+    assert f"Item {pinned!r} is pinned to slot 1, but is not among the candidates." in shelf.notes
+    assert any(note.startswith("Fewer than 2 different values of class") for note in shelf.notes)
+    assert any(note.startswith("More than 1 items of one class") for note in shelf.notes)
+    assert any("Fewer than 2 new items" in note for note in shelf.notes) == (known < 2)
+
+
+def test_rules_come_with_the_bundle(made: Made, tmp_path: Path) -> None:
+    def export(asked: ConstraintsConfig) -> None:
+        export_bundle(
+            tmp_path / "bundle", shop=made.shop, book=made.book, scorer=made.scorer, reasoner=None,
+            settings=SETTINGS.model_copy(update={"constraints": asked}), metrics={}, name="ruled",
+        )  # fmt: skip
+
+    with pytest.raises(UserError, match="pinned: the catalogue has no item 'nothing'"):
+        export(ConstraintsConfig(pinned={"nothing": 1}))
+    assert not (tmp_path / "bundle").exists()
+    item = str(made.shop.visitors.catalogue.items["item_id"][5])
+    asked = ConstraintsConfig(max_per_group=1, pinned={item: 2})
+    export(asked)
+    loaded = load_bundle(tmp_path / "bundle")
+    assert loaded.manifest.settings.constraints == asked
+    assert ids(loaded.recommend(None))[1] == item
+
+
 # What it holds.
 
 
@@ -524,3 +639,22 @@ def export_again(made: Made, out: Path, reasoner: Path | None) -> None:
         out, shop=made.shop, book=made.book, scorer=made.scorer, reasoner=reasoner,
         settings=SETTINGS, metrics={}, name="again",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_contributions_sum_to_the_score_less_an_average_candidates(
+    made: Made, backend: Backend
+) -> None:
+    bundle = load_bundle(made.path, verify=False, backend=backend)
+    shelf = bundle.recommend(None, k=4, explained=True)
+    plain = bundle.recommend(None, k=4)
+    assert [item.score for item in shelf.items] == [item.score for item in plain.items]
+    assert all(item.contributions == {} for item in plain.items)
+    items = bundle.candidates(bundle.home(len(bundle.rows)))
+    seen = bundle.observation_for(bundle.home(len(bundle.rows)), items)
+    for item in shelf.items:
+        place = items.tolist().index(bundle.catalogue.item_position[item.item_id])
+        average = {name: array.copy() for name, array in seen.items()}
+        average["items"][0, place] = seen["items"][0].mean(axis=0)
+        base = bundle.logits(average)[0, place]
+        assert sum(item.contributions.values()) == pytest.approx(item.score - base, abs=1e-4)

@@ -13,12 +13,12 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.utils.postprocessing.value_predictions import compute_value_targets
 
 from envs.errors import UserError
-from policies.ranker.algorithm import rllib_config
 from policies.ranker.config import RankerConfig
 from policies.ranker.learning import SlateBatch, generalised_advantages
+from policies.ranker.rllib import rllib_config
 from policies.ranker.runner import FastRunner, VectorRunner
 from policies.ranker.shelf import read_shelf
-from policies.ranker.train import _isolated
+from policies.ranker.train import isolated_randomness
 from tests.ranker.ranker_toy import ToyShop
 
 CONFIG = RankerConfig(num_envs=6, batch=48)
@@ -47,7 +47,7 @@ def sample(fast: bool, fragments: int) -> tuple[list[list[Any]], list[dict[str, 
 
 @pytest.fixture(autouse=True)
 def isolated() -> Iterator[None]:
-    with _isolated(0):
+    with isolated_randomness(0):
         yield
 
 

@@ -11,9 +11,15 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from envs.errors import UserError
+from envs.shop import ShopVectorEnv
+from envs.similarity import SCORES
 from policies.ranker.config import RankerConfig, ScorerConfig
+from policies.ranker.plackett_luce import top_k
+from policies.ranker.scorer import SlateScorer
+from policies.ranker.shelf import mean_return, read_shelf
 from policies.ranker.train import RankerResult, train_ranker
 from tests.ranker.ranker_toy import TASTES, ToyShop, make_shop
+from tests.shop_at_hand import bare_world
 
 # Small, and twice the entropy a large shop would need: tests only.
 CONFIG = RankerConfig(
@@ -28,7 +34,7 @@ CONFIG = RankerConfig(
 )
 
 
-def mean_return(pick: str, sessions: int = 512) -> float:
+def return_of(pick: str, sessions: int = 512) -> float:
     """Return the mean return of one session an env for a policy that looks, or draws."""
     env = ToyShop(sessions, 3, candidates=10, slots=2, features=8)
     rng = np.random.default_rng(4)
@@ -52,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RankerResult:
 
 
 def test_it_learns_most_of_what_can_be_learnt(trained: RankerResult) -> None:
-    random, oracle = mean_return("random"), mean_return("oracle")
+    random, oracle = return_of("random"), return_of("oracle")
     assert oracle > 3 * random, "the toy must leave room"
     assert trained.best_return > random + 0.7 * (oracle - random)
     start = trained.curve[0]["return_topk"]
@@ -64,9 +70,10 @@ def test_the_curve_has_a_row_an_iteration_and_figures_that_make_sense(
     trained: RankerResult,
 ) -> None:
     assert [row["iteration"] for row in trained.curve] == list(range(9))
-    assert [row["return_topk"] is not None for row in trained.curve] == [
-        i in (0, 4, 8) for i in range(9)
-    ]
+    for name in ("return_topk", "return_explored"):
+        assert [row[name] is not None for row in trained.curve] == [
+            i in (0, 4, 8) for i in range(9)
+        ]
     for before, row in zip(trained.curve, trained.curve[1:]):
         assert row["env_steps"] is not None
         assert row["env_steps"] - (before["env_steps"] or 0) >= CONFIG.batch
@@ -126,18 +133,78 @@ def test_an_env_whose_names_do_not_fit_is_refused(tmp_path: Path) -> None:
         train_ranker(make_misnamed, CONFIG, tmp_path)
 
 
-def test_workers_in_other_processes_train_the_same_way(tmp_path: Path) -> None:
-    spread = CONFIG.model_copy(
-        update={"num_env_runners": 1, "iterations": 2, "checkpoint_every": 1, "eval_every": 1}
-    )
-    first = train_ranker(make_shop, spread, tmp_path, seed=1)
-    assert [row["iteration"] for row in first.curve] == [0, 1, 2]
-    # The workers' weights follow the learner's, after a restart too: the policy that
-    # collected is the one that the update started from, so one update moves it little.
-    longer = spread.model_copy(update={"iterations": 4})
-    resumed = train_ranker(make_shop, longer, tmp_path, seed=1)
-    assert resumed.curve[:3] == first.curve
-    for row in resumed.curve[1:]:
-        assert row["kl"] is not None
-        assert 0 < row["kl"] < 0.5
-    assert resumed.best_return >= first.best_return
+def test_both_evaluations_meet_the_same_sessions() -> None:
+    env = ShopVectorEnv(bare_world(), 128, 3)
+    config = ScorerConfig(baseline_features=SCORES, baseline_weight=1e8)
+    scorer = SlateScorer(config, env.item_feature_names, env.context_feature_names)
+    slots, drawn = env.world.config.slots, torch.Generator().manual_seed(1)
+    # So greedy that a sampled slate is the most probable one, whatever is drawn.
+    found = mean_return(env, scorer, slots, 7)
+    assert mean_return(env, scorer, slots, 7, drawn) == found
+    # Rows whose session is over are not scored any more, and nothing changes by it.
+    assert play_every_row(env, scorer, 7) == pytest.approx(found)
+
+
+def play_every_row(env: ShopVectorEnv, scorer: SlateScorer, seed: int) -> float:
+    """Return the mean return of the first session of each env, every row scored all the time."""
+    seen, _ = env.reset(seed=seed)
+    earned, going = np.zeros(env.num_envs), np.ones(env.num_envs, dtype=bool)
+    while going.any():
+        with torch.no_grad():
+            logits = scorer.logits(**{name: torch.from_numpy(a) for name, a in seen.items()})
+        slates = top_k(logits, torch.from_numpy(seen["mask"]), env.world.config.slots).numpy()
+        seen, rewards, terminated, truncated, _ = env.step(slates)
+        earned += np.where(going, rewards, 0.0)
+        going &= ~(terminated | truncated)
+    return float(earned.mean())
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    short = CONFIG.model_copy(update={"iterations": 1})
+    train_ranker(make_shop, short, tmp_path, seed=1)
+    other = short.model_copy(update={"lr": 0.5})
+    with pytest.raises(UserError, match=r"another training \(config.lr: 0.003 there, 0.5 here\)"):
+        train_ranker(make_shop, other, tmp_path, seed=1)
+    with pytest.raises(UserError, match=r"seed: 1 there, 2 here"):
+        train_ranker(make_shop, short, tmp_path, seed=2)
+
+    def make_other_shop(num_envs: int, seed: int) -> VectorEnv:
+        return ToyShop(num_envs, seed, candidates=10, slots=3, features=8)
+
+    with pytest.raises(UserError, match="slots: 2 there, 3 here"):
+        train_ranker(make_other_shop, short, tmp_path, seed=1)
+    kept = (tmp_path / "checkpoint" / "weights.safetensors").read_bytes()
+    (tmp_path / "checkpoint" / "weights.safetensors").write_bytes(kept[:40])
+    with pytest.raises(UserError, match="a damaged checkpoint"):
+        train_ranker(make_shop, short, tmp_path, seed=1)
+
+
+def test_training_that_diverges_says_so(tmp_path: Path) -> None:
+    wild = CONFIG.model_copy(update={"iterations": 2, "lr": 1e30})
+    with pytest.raises(UserError, match=r"diverged in iteration \d.*lower rank.lr"):
+        train_ranker(make_shop, wild, tmp_path, seed=1)
+
+
+def test_more_slots_than_candidates_are_refused() -> None:
+    with pytest.raises(UserError, match="a slate has 5 slots, but a page only 4 candidates"):
+        read_shelf(ToyShop(2, 0, candidates=4, slots=5))
+
+
+@pytest.mark.parametrize("kind", ["attention", "linear"])
+def test_the_other_kinds_of_scorer_train_too(kind: str, tmp_path: Path) -> None:
+    scorer = ScorerConfig.model_validate({"kind": kind, "hidden": 16})
+    short = CONFIG.model_copy(update={"scorer": scorer, "iterations": 4})
+    found = train_ranker(make_shop, short, tmp_path, seed=1)
+    start = found.curve[0]["return_topk"]
+    assert start is not None
+    assert found.best_return > 2 * start
+    assert found.scorer.config.kind == kind
+
+
+@pytest.mark.parametrize(
+    "setting", [{"algorithm": "appo"}, {"num_learners": 1}, {"address": "auto"}]
+)
+def test_what_needs_workers_says_so(setting: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"set num_env_runners to 1\+"):
+        RankerConfig.model_validate(setting)
+    assert RankerConfig.model_validate({**setting, "num_env_runners": 1})

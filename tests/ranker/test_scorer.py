@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
+from policies.ranker.attention import attend
 from policies.ranker.config import ScorerConfig
 from policies.ranker.onnx_export import TOLERANCE, export_onnx
 from policies.ranker.plackett_luce import MASKED
@@ -32,16 +35,30 @@ def inputs(rows: int, candidates: int, seed: int = 0) -> tuple[Tensor, Tensor, T
     )
 
 
-@pytest.fixture
-def scorer() -> SlateScorer:
-    """A scorer with every weight away from zero, as after training."""
+Kind = Literal["deep_sets", "attention", "linear"]
+KINDS: tuple[Kind, ...] = ("deep_sets", "attention", "linear")
+
+
+def as_trained(kind: Kind) -> SlateScorer:
+    """Return a scorer with every weight away from zero, as after training."""
     generator = torch.Generator().manual_seed(9)
-    built = SlateScorer(ScorerConfig(hidden=8), ITEMS, CONTEXT, generator)
+    config = ScorerConfig(kind=kind, hidden=8, heads=2)
+    built = SlateScorer(config, ITEMS, CONTEXT, generator)
     built.fit_standardiser(*inputs(50, 6, seed=1))
     with torch.no_grad():
         for weight in built.parameters():
             weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
     return built.eval()
+
+
+@pytest.fixture(params=KINDS)
+def scorer(request: pytest.FixtureRequest) -> SlateScorer:
+    return as_trained(request.param)
+
+
+@pytest.fixture
+def deep_sets() -> SlateScorer:
+    return as_trained("deep_sets")
 
 
 def test_reordering_candidates_reorders_logits_and_keeps_the_value(scorer: SlateScorer) -> None:
@@ -73,8 +90,9 @@ def test_masked_candidates_change_nothing_even_when_not_finite(scorer: SlateScor
     assert (logits[mask == 0] == MASKED).all()
 
 
-def test_it_starts_at_the_baseline_whatever_the_standardisation() -> None:
-    config = ScorerConfig(baseline_features=ITEMS[:2], baseline_weight=5.0)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_starts_at_the_baseline_whatever_the_standardisation(kind: Kind) -> None:
+    config = ScorerConfig(kind=kind, baseline_features=ITEMS[:2], baseline_weight=5.0)
     scorer = SlateScorer(config, ITEMS, CONTEXT, torch.Generator().manual_seed(3))
     context, items, mask = inputs(6, 7)
     scorer.fit_standardiser(context, items, mask)
@@ -126,8 +144,8 @@ def test_saved_and_loaded_scores_are_the_same(
     assert (again.item_features, again.config) == (scorer.item_features, scorer.config)
 
 
-def test_a_spoilt_file_is_the_users_error(scorer: SlateScorer, tmp_path: Path) -> None:
-    save_scorer(scorer, tmp_path)
+def test_a_spoilt_file_is_the_users_error(deep_sets: SlateScorer, tmp_path: Path) -> None:
+    save_scorer(deep_sets, tmp_path)
     weights = tmp_path / "scorer.safetensors"
     weights.write_bytes(weights.read_bytes()[:50])
     with pytest.raises(UserError, match="not a ranker this version can read"):
@@ -163,7 +181,8 @@ def test_recommend_puts_the_best_available_first(scorer: SlateScorer) -> None:
         assert slates[row].tolist() == best
 
 
-def test_recommend_refuses_what_it_cannot_rank(scorer: SlateScorer) -> None:
+def test_recommend_refuses_what_it_cannot_rank(deep_sets: SlateScorer) -> None:
+    scorer = deep_sets
     context, items, mask = (tensor.numpy() for tensor in inputs(3, 6))
     bad = items.copy()
     bad[1, 0, 2] = np.nan
@@ -172,10 +191,85 @@ def test_recommend_refuses_what_it_cannot_rank(scorer: SlateScorer) -> None:
     few = mask.copy()
     few[2] = 0
     few[2, :3] = 1
-    with pytest.raises(UserError, match="row 2: a slate of 4"):
-        recommend(scorer, context, items, np.where(np.arange(3)[:, None] == 2, few, 1.0), 4)
+    few[:2] = 1
+    with pytest.raises(UserError, match=r"row 2: a slate of 4 needs 4 .* 3 of 6 are"):
+        recommend(scorer, context, items, few, 4)
+    few[2] = 0
+    with pytest.raises(UserError, match=r"row 2: a slate of 1 needs 1 .* none is"):
+        recommend(scorer, context, items, few, 1)
+    with pytest.raises(UserError, match="1 slot or more, not 0"):
+        recommend(scorer, context, items, mask, 0)
     with pytest.raises(UserError, match=r"'items'.*\(3, 6, 3\)"):
         recommend(scorer, context, items[..., :3], mask, 2)
+
+
+def test_recommend_refuses_scores_that_are_no_numbers(deep_sets: SlateScorer) -> None:
+    context, items, mask = (tensor.numpy() for tensor in inputs(3, 6))
+    with torch.no_grad():
+        deep_sets.skip[1] = torch.nan
+    with pytest.raises(UserError, match=r"score of candidate 0 in row 0 is nan.*train or export"):
+        recommend(deep_sets, context, items, mask, 2)
+
+
+def test_weights_of_another_shape_are_refused(deep_sets: SlateScorer, tmp_path: Path) -> None:
+    wider = SlateScorer(ScorerConfig(hidden=16), ITEMS, CONTEXT)
+    save_scorer(deep_sets, tmp_path / "ours")
+    save_scorer(wider, tmp_path / "theirs")
+    weights = tmp_path / "ours" / "scorer.safetensors"
+    weights.write_bytes((tmp_path / "theirs" / "scorer.safetensors").read_bytes())
+    with pytest.raises(UserError, match=r"'context_in.weight' is \(16, 2\).*has \(8, 2\)"):
+        load_scorer(tmp_path / "ours")
+    save_scorer(as_trained("attention"), tmp_path / "theirs")
+    weights.write_bytes((tmp_path / "theirs" / "scorer.safetensors").read_bytes())
+    with pytest.raises(UserError, match=r"'key.weight' is \(8, 8\).*none of that name"):
+        load_scorer(tmp_path / "ours")
+
+
+def test_attention_with_nothing_to_ask_is_deep_sets() -> None:
+    attention, deep = as_trained("attention"), as_trained("deep_sets")
+    with torch.no_grad():
+        attention.query.weight.zero_()
+        known = attention.state_dict()
+        deep.load_state_dict({name: known[name] for name in deep.state_dict()})
+        for found, wanted in zip(attention(*inputs(7, 11)), deep(*inputs(7, 11))):
+            torch.testing.assert_close(found, wanted)
+
+
+def test_attention_weighs_by_the_angle_between_query_and_key() -> None:
+    hidden = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [9.0, 9.0]]])
+    available = torch.tensor([[True, True, True, False]])
+    seen = attend(hidden, hidden, hidden, available, heads=1)
+    # The first two point the same way, the third is at a right angle; the width is two.
+    near = math.exp(math.sqrt(2))
+    wanted = torch.tensor([3 * near, 3.0]) / (2 * near + 1)
+    torch.testing.assert_close(seen[0, 0], wanted)
+    torch.testing.assert_close(seen[0, 1], wanted)
+    # Two heads of width one: signs alone count, and a zero says nothing.
+    apart = attend(hidden, hidden, hidden, available, heads=2)
+    torch.testing.assert_close(apart[0, 0], torch.tensor([3 * math.e / (2 * math.e + 1), 1.0]))
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(ValueError, match=r"heads \(3\) must divide hidden \(8\)"):
+        ScorerConfig(kind="attention", hidden=8, heads=3)
+    assert ScorerConfig(hidden=9).hidden == 9
+
+
+def test_contributions_of_a_linear_scorer_add_up_to_its_logits() -> None:
+    linear = as_trained("linear")
+    context, items, mask = inputs(6, 9)
+    with torch.no_grad():
+        parts = linear.contributions(context, items, mask)
+        logits = linear.logits(context, items, mask)
+        # One feature less of one item takes away its part of that item's logit, nothing else.
+        without = items.clone()
+        without[:, 0, 2] = linear.item_mean[2]
+        changed = logits - linear.logits(context, without, mask)
+    torch.testing.assert_close(parts.sum(2)[mask > 0], logits[mask > 0])
+    torch.testing.assert_close(changed[:, 0], parts[:, 0, 2], atol=1e-5, rtol=1e-4)
+    assert (changed[:, 1:] == 0).all()
+    with pytest.raises(ValueError, match="deep_sets scorer has no exact contributions"):
+        as_trained("deep_sets").contributions(context, items, mask)
 
 
 def test_scoring_needs_no_ray() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from sft.metrics.form import (
     mean_length,
     syllables,
 )
-from sft.metrics.variety import distinct, self_bleu, unique_share
+from sft.metrics.variety import distinct, distinct_in, distinct_kept, self_bleu, unique_share
 
 # --- variety -------------------------------------------------------------------------------------
 
@@ -35,6 +35,33 @@ def test_distinct_counts_different_grams_over_all() -> None:
     assert distinct([tokens("A 30-hour battery."), tokens("a 30-hour one")], 1) == pytest.approx(
         4 / 6
     )
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 6])
+def test_distinct_in_a_part_is_the_mean_over_all_parts(size: int) -> None:
+    texts = [list("abab"), list("aba"), list("c"), list("ca")]
+    grams = [pair for text in texts for pair in pairwise(text)]
+    parts = list(combinations(range(len(grams)), size))
+    brute = np.mean([len({grams[i] for i in part}) / size for part in parts])
+    assert distinct_in(texts, 2, size) == pytest.approx(brute, rel=1e-12)
+
+
+def test_distinct_in_the_whole_is_distinct_and_more_is_refused() -> None:
+    texts = [list("abab"), list("aba")]
+    assert distinct_in(texts, 2, 5) == pytest.approx(distinct(texts, 2), rel=1e-12)
+    with pytest.raises(ValueError, match="size must be 1 to 5"):
+        distinct_in(texts, 2, 6)
+
+
+def test_saying_more_of_the_same_kind_keeps_the_variety() -> None:
+    """A large sample of a source against a small one of it: plain distinct-2 falls by half."""
+    rng = np.random.default_rng(0)
+    many = [list(rng.integers(20, size=10).astype(str)) for _ in range(200)]
+    few = many[:40]
+    kept = distinct_kept(few, many, 2)
+    assert distinct(many, 2) / distinct(few, 2) < 0.5
+    assert kept == pytest.approx(1, abs=0.05)
+    assert distinct_kept([["a"]], many, 2) is None
 
 
 @pytest.mark.parametrize("locale", ["en", "zh"])

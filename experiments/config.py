@@ -142,7 +142,7 @@ class Config(Settings):
     measure: MeasureConfig = MeasureConfig()
     held_out: HeldOutConfig = HeldOutConfig()
     book: BookConfig = BookConfig()
-    rank: RankerConfig = RankerConfig(scorer=ScorerConfig(baseline_features=SCORES))
+    rank: RankerConfig = RankerConfig(scorer=ScorerConfig(baseline_features=SCORES), lr=1e-3)
     constraints: ConstraintsConfig = ConstraintsConfig()
     simulate: SimulateConfig = SimulateConfig()
     baselines: BaselinesConfig = BaselinesConfig()

@@ -72,7 +72,7 @@ FIGURES = {
     "loss_held": "held-out loss",
     "held_loss": "held-out loss",
     "held_loss_before": "held-out loss before",
-    "return_start": "return at the start",
+    "return_start": "return before PPO",
     "return_best": "best return",
     "env_steps": "steps in the shop",
     "history": "past interactions",

@@ -37,6 +37,30 @@ class ScorerConfig(Settings):
         return self
 
 
+class WarmStartConfig(Settings):
+    """What the ranker learns from logged slates before PPO goes on from there."""
+
+    slates: int = Field(default=200_000, ge=0)
+    """Slates to log, sampled from the score that the scorer starts from; 0 starts PPO there. An
+    env whose info has no slot_reward, (B, slots), is not logged: PPO starts there as well."""
+
+    logging_weight: float = Field(default=4.0, ge=0)
+    """Logit between a mean of 0 and a mean of 1 of the scorer's baseline_features while slates are
+    logged: higher shows more of what similarity would, 0 shows anything."""
+
+    epochs: int = Field(default=2, ge=1)
+    """Passes over the log."""
+
+    minibatch: int = Field(default=512, ge=1)
+    """Slates in one gradient step."""
+
+    lr: float = Field(default=3e-3, gt=0)
+    """Adam's first step size, which falls to zero."""
+
+    spread: float = Field(default=2.0, gt=0)
+    """Spread of the logits on a page that PPO starts from: higher starts greedier."""
+
+
 class RankerConfig(Settings):
     """PPO for the ranker (Schulman et al. 2017), through RLlib."""
 
@@ -47,6 +71,9 @@ class RankerConfig(Settings):
 
     scorer: ScorerConfig = ScorerConfig()
     """The network that scores the candidates."""
+
+    warm_start: WarmStartConfig = WarmStartConfig()
+    """What is learned from logged slates first."""
 
     iterations: int = Field(default=100, ge=1)
     """How many batches to collect and learn from."""

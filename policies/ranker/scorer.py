@@ -96,10 +96,10 @@ class SlateScorer(nn.Module):
         last = self.weight_out if self.config.kind == "linear" else self.score_out
         last.weight.zero_()
         self.value_out.weight.zero_()
-        self._start_from_baseline()
+        self.start_from_baseline()
 
     @torch.no_grad()
-    def _start_from_baseline(self) -> None:
+    def start_from_baseline(self) -> None:
         """Set the linear skip to the equal-weight mean of the baseline features."""
         for name in self.config.baseline_features:
             if name not in self.item_features:
@@ -122,7 +122,7 @@ class SlateScorer(nn.Module):
         available = items[mask > 0]
         _standardise_from(available, self.item_mean, self.item_scale)
         _standardise_from(context, self.context_mean, self.context_scale)
-        self._start_from_baseline()
+        self.start_from_baseline()
 
     def logits(self, context: Tensor, items: Tensor, mask: Tensor) -> Tensor:
         """Return the logits ``(B, N)``, `plackett_luce.MASKED` for masked candidates."""

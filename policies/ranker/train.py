@@ -1,4 +1,4 @@
-"""Train the ranker: PPO iterations, evaluation, checkpoints, and the best scorer at the end."""
+"""Train the ranker: warm start, PPO iterations, evaluation, checkpoints, the best scorer."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ from policies.ranker.checkpoint import Row, Standing, load_checkpoint, save_chec
 from policies.ranker.config import RankerConfig
 from policies.ranker.scorer import SlateScorer
 from policies.ranker.shelf import MakeEnv, Shelf, mean_return, observe, read_shelf
+from policies.ranker.warm_start import (
+    fit_log,
+    log_pages,
+    logging_rows,
+    logging_scorer,
+    set_spread,
+)
 
 __all__ = ["RankerConfig", "RankerResult", "train_ranker"]
 
@@ -40,7 +47,7 @@ class RankerResult:
 
     ``scorer`` is the one with the best return of its most probable slates, ``best_return``;
     ``curve`` has a row an iteration (`MEASURED`, with ``iteration, env_steps, seconds``; None
-    where not measured; iteration 0 is before training).
+    where not measured; iteration 0 is the warm start, before PPO).
     """
 
     scorer: SlateScorer
@@ -57,6 +64,8 @@ def train_ranker(
 ) -> RankerResult:
     """Train a ranker in the envs of ``make_env(num_envs, seed)``, resuming what ``work`` holds.
 
+    PPO starts from what a log of sampled slates tells (`policies.ranker.warm_start`), where the
+    settings ask for one and the env's info tells what each slot earned.
     ``work`` gets ``checkpoint/`` (resume only) and ``tb/`` (TensorBoard). A killed run called
     again with the same settings and seed goes on from its last checkpoint; a larger
     ``iterations`` trains a finished one further. Raises `UserError` where the env or
@@ -70,12 +79,14 @@ def _train(
     make_env: MakeEnv, config: RankerConfig, work: Path, progress: Progress, seed: int
 ) -> RankerResult:
     started = time.monotonic()
-    first_seed, eval_seed = _seeds([seed], 2)
+    first_seed, eval_seed, warm_seed = _seeds([seed], 3)
     with closing(make_env(config.eval_sessions, eval_seed)) as eval_env:
         shelf = read_shelf(eval_env)
         fingerprint = _fingerprint(config, shelf, seed)
         found = load_checkpoint(work / "checkpoint", fingerprint)
         scorer = _first_scorer(eval_env, config, shelf, first_seed)
+        if found is None and config.warm_start.slates:
+            _warm_up(make_env, scorer, config, shelf, warm_seed)
         standing, state, best = found or (Standing(), {"weights": scorer.state_dict()}, scorer)
         # A resumed run meets new shoppers, not those of its first iterations again.
         (train_seed,) = _seeds([seed, standing.iteration], 1)
@@ -156,6 +167,19 @@ def _first_scorer(env: Any, config: RankerConfig, shelf: Shelf, seed: int) -> Sl
     scorer = SlateScorer(config.scorer, shelf.item_features, shelf.context_features, generator)
     scorer.fit_standardiser(**observe(env, scorer, shelf.slots, _OBSERVED_STEPS, seed))
     return scorer
+
+
+def _warm_up(
+    make_env: MakeEnv, scorer: SlateScorer, config: RankerConfig, shelf: Shelf, seed: int
+) -> None:
+    """Teach the scorer, in place, what a log of training sessions tells; see `WarmStartConfig`."""
+    settings = config.warm_start
+    logger = logging_scorer(scorer, settings.logging_weight)
+    with closing(make_env(logging_rows(settings.slates), seed)) as env:
+        log = log_pages(env, logger, shelf.slots, settings.slates, config.gamma, seed)
+    generator = torch.Generator().manual_seed(seed)
+    if log is not None and fit_log(scorer, log, settings, generator):
+        set_spread(scorer, log, settings.spread)
 
 
 def _fingerprint(config: RankerConfig, shelf: Shelf, seed: int) -> dict[str, Any]:

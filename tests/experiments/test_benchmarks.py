@@ -19,7 +19,7 @@ from experiments.benchmarks import (
     simulator,
 )  # fmt: skip
 from experiments.benchmarks.timing import rate
-from policies.ranker.config import RankerConfig
+from policies.ranker.config import RankerConfig, WarmStartConfig
 from tests.shop_at_hand import bare_world
 
 ROW = {"name", "metric", "unit", "config", "value", "min", "max"}
@@ -59,7 +59,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator, "_start_up", list)
     monkeypatch.setattr(ope, "_ROWS", (2_000,))
     monkeypatch.setattr(ranker, "default_world", lambda **sizes: bare_world())
-    sizes = RankerConfig(num_envs=8, batch=64, minibatch=32, eval_every=1, eval_sessions=8)
+    sizes = RankerConfig(
+        num_envs=8, batch=64, minibatch=32, eval_every=1, eval_sessions=8,
+        warm_start=WarmStartConfig(slates=0),
+    )  # fmt: skip
     monkeypatch.setattr(ranker, "_CONFIG", sizes)
     monkeypatch.setattr(ranker, "_CALLS", 20)
 

@@ -25,7 +25,7 @@ from experiments.rankers_play import Pages, Played, play_all
 from experiments.simulate import interval
 from policies.baselines import Page, SlatePolicy, ranker_policy
 from policies.oracles import myopic_policy
-from policies.ranker.config import RankerConfig, ScorerConfig
+from policies.ranker.config import RankerConfig, ScorerConfig, WarmStartConfig
 from policies.ranker.train import train_ranker
 from tests.shop_at_hand import bare_world
 
@@ -111,6 +111,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Played,
     config = RankerConfig(
         scorer=start, iterations=8, num_envs=64, batch=1024, minibatch=256, lr=1e-2,
         eval_every=4, eval_sessions=256, checkpoint_every=8,
+        warm_start=WarmStartConfig(slates=0),
     )  # fmt: skip
     world, found = two_classes(), {}
     for name, gamma in ((LONG, 0.95), (MYOPIC, 0.0)):

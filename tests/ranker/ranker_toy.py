@@ -17,7 +17,8 @@ class ToyShop(VectorEnv):
 
     ``context`` is the taste (one-hot) and noise; an item's first four features are its aspects,
     the fifth ("similarity") hints at fit, the rest are noise. A click in slot j counts
-    ``0.8**j``; a session without clicks ends with probability 0.5, and all after 20 steps.
+    ``0.8**j``; a session without clicks ends with probability 0.5, and all after 20 steps. Where
+    it ``tells``, info holds what each slot earned.
     """
 
     def __init__(
@@ -29,10 +30,12 @@ class ToyShop(VectorEnv):
         features: int = 16,
         mode: AutoresetMode = AutoresetMode.NEXT_STEP,
         masked: float = 0.1,
+        tells: bool = False,
     ) -> None:
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": mode}
         self.n, self.k, self.f, self.masked = candidates, slots, features, masked
+        self.tells = tells
         self.single_observation_space = Dict(
             context=Box(-np.inf, np.inf, (TASTES + 2,)),
             items=Box(-np.inf, np.inf, (candidates, features)),
@@ -62,7 +65,8 @@ class ToyShop(VectorEnv):
         aspect = self._seen["items"][np.arange(self.num_envs), :, self._taste]
         shown = np.take_along_axis(aspect * self._seen["mask"], actions, axis=1)
         clicks = self._rng.random(shown.shape) < 0.8 * shown
-        rewards = (clicks * 0.8 ** np.arange(self.k)).sum(1)
+        slot_reward = clicks * 0.8 ** np.arange(self.k)
+        rewards = slot_reward.sum(1)
         self._age += 1
         leaving = ~clicks.any(1) & (self._rng.random(self.num_envs) < 0.5)
         truncated = (self._age >= 20) & ~leaving
@@ -72,7 +76,8 @@ class ToyShop(VectorEnv):
         self._age[was_done] = 0
         self._taste[was_done] = self._rng.integers(TASTES, size=int(was_done.sum()))
         self._done = leaving | truncated
-        return self._observe(), rewards, leaving, truncated, {}
+        info = {"slot_reward": slot_reward} if self.tells else {}
+        return self._observe(), rewards, leaving, truncated, info
 
     def _observe(self) -> dict[str, np.ndarray]:
         items = self._rng.random((self.num_envs, self.n, self.f), dtype=np.float32)
@@ -94,3 +99,8 @@ def make_toy(num_envs: int, seed: int) -> VectorEnv:
 def make_shop(num_envs: int, seed: int) -> VectorEnv:
     """A smaller one. It lies here because Ray's workers import it by name."""
     return ToyShop(num_envs, seed, candidates=10, slots=2, features=8)
+
+
+def make_telling_shop(num_envs: int, seed: int) -> VectorEnv:
+    """The smaller one, which tells what each slot earned."""
+    return ToyShop(num_envs, seed, candidates=10, slots=2, features=8, tells=True)

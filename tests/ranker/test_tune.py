@@ -22,6 +22,7 @@ from experiments.tune import BEST, FOLDER, table_text, tune_ranker
 from experiments.tune_sweep import Draw, Sweep
 from experiments.tune_trial import SHOP, Trial, run_trial, unpacked
 from policies.baselines import ranker_policy
+from policies.ranker.config import WarmStartConfig
 from policies.ranker.scorer import load_scorer
 from tests.shop_at_hand import bare_world
 
@@ -107,13 +108,16 @@ def test_a_longer_search_keeps_what_is_there(run: Path, monkeypatch: pytest.Monk
 
 
 def test_a_trial_that_diverges_is_a_row_and_no_end(run: Path) -> None:
+    # A warm start would be what is left of a training that diverges.
+    cold = CONFIG.rank.model_copy(update={"warm_start": WarmStartConfig(slates=0)})
+    config = CONFIG.model_copy(update={"rank": cold})
     wild = Sweep(space={"rank.lr": Draw(choice=(1e30,))})
-    table = tune_ranker(CONFIG, run, wild, 1, None, QUIET)
+    table = tune_ranker(config, run, wild, 1, None, QUIET)
     good, bad = table["trials"]
     assert (good["trial"], good["best"]) == (0, True)
     assert "diverged" in bad["failed"]
     assert "diverged" in table_text(table, run)
-    hopeless = CONFIG.model_copy(update={"rank": CONFIG.rank.model_copy(update={"lr": 1e30})})
+    hopeless = config.model_copy(update={"rank": cold.model_copy(update={"lr": 1e30})})
     with pytest.raises(UserError, match="every trial's training diverged"):
         tune_ranker(hopeless, run, wild, 1, None, QUIET)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envs.errors import UserError, nearest
+from experiments.listed_names import read_names
 
 #: What all algorithms are compared with, and start from.
 BASELINE = "sft"
@@ -20,16 +20,7 @@ def read_algorithms(listed: str) -> tuple[str, ...]:
     Raises:
         UserError: a name that is none, or no name at all.
     """
-    names = tuple(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
-    for name in names:
-        if name not in ALGORITHMS:
-            raise UserError(
-                f"--algorithms {listed}: there is no algorithm {name!r}; choose among "
-                f"{', '.join(ALGORITHMS)}.{nearest(name, ALGORITHMS)}"
-            )
-    if not names:
-        raise UserError(f"--algorithms {listed!r}: no name; choose among {', '.join(ALGORITHMS)}.")
-    return names
+    return read_names("--algorithms", listed, ALGORITHMS, "algorithm")
 
 
 def cell_name(algorithm: str, seed: int) -> str:

@@ -52,9 +52,7 @@ from policies.ranker.scorer import load_scorer
 #: Stages of the run that a comparison reads.
 SOURCE = ("catalogue", "similarity", "reasons")
 #: Sections of the config that a baseline may depend on.
-_BASELINE_SECTIONS = tuple(
-    name for name in ("simulate", "ope", "baselines") if name in Config.model_fields
-)
+_BASELINE_SECTIONS = ("simulate", "ope", "baselines", "constraints")
 #: What a baseline came to, in its stage's folder.
 _PLAYED = "played.safetensors"
 #: A training: a variant, and which of its seeds.
@@ -124,7 +122,7 @@ def comparison_stages(
         for name in names
     ]
     needs = tuple(one.name for one in (*trainings, *baselines))
-    table = stage(TABLE, partial(_judge, places, names), "simulate", needs=needs)
+    table = stage(TABLE, partial(_judge, places, names), "simulate", "constraints", needs=needs)
     return (*trainings, *baselines, table)
 
 
@@ -173,7 +171,7 @@ def _play_baseline(name: str, context: StageContext) -> dict[str, Any]:
 
 def _judge(places: Sequence[Place], names: Sequence[str], context: StageContext) -> dict[str, Any]:
     """Play the rankers, and write the table as Markdown and as HTML."""
-    world = open_books(context).world
+    world = open_books(context).under(context.config.constraints).world
     rankers: dict[str, Entry] = {}
     pages: dict[str, list[Pages]] = {LONG: [], MYOPIC: []}
     for done, (variant, seed) in enumerate(places):

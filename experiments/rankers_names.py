@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from envs.errors import UserError, nearest
+from experiments.listed_names import read_names
 
 #: The ranker as the config has it, which all others are compared with, and the same one trained on
 #: the page at hand alone.
@@ -33,16 +33,7 @@ def read_variants(listed: str) -> tuple[str, ...]:
     Raises:
         UserError: a name that is none, or no name at all.
     """
-    names = tuple(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
-    for name in names:
-        if name not in VARIANTS:
-            raise UserError(
-                f"--variants {listed}: there is no variant {name!r}; choose among "
-                f"{', '.join(VARIANTS)}.{nearest(name, VARIANTS)}"
-            )
-    if not names:
-        raise UserError(f"--variants {listed!r}: no name; choose among {', '.join(VARIANTS)}.")
-    return names
+    return read_names("--variants", listed, VARIANTS, "variant")
 
 
 def baseline_name(policy: str) -> str:

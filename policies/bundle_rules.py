@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from envs.catalogue import Catalogue
 from envs.errors import UserError
-from policies.constraints import ConstraintsConfig, ShelfRules, price_band
+from policies.constraints import ConstraintsConfig, ShelfRules, price_band, upside_down
 from policies.constraints_page import PageRules, best_slates, page_rules
 
 I64 = NDArray[np.int64]
@@ -33,11 +33,8 @@ class Filters:
         Raises:
             UserError: it is upside down.
         """
-        if None not in (self.min_price, self.max_price) and self.min_price > self.max_price:  # type: ignore[operator]
-            raise UserError(
-                f"recommend: min_price ({self.min_price:g}) must not exceed max_price "
-                f"({self.max_price:g})"
-            )
+        if why := upside_down(self.min_price, self.max_price):
+            raise UserError(f"recommend: {why}")
 
     @property
     def idle(self) -> bool:

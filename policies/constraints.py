@@ -28,6 +28,13 @@ Bools = NDArray[np.bool_]
 _NO = ("", "0", "false", "no")
 
 
+def upside_down(low: float | None, high: float | None) -> str:
+    """Return what is wrong with a band of prices; nothing where it can hold any."""
+    if low is None or high is None or low <= high:
+        return ""
+    return f"min_price ({low:g}) must not exceed max_price ({high:g})"
+
+
 class ConstraintsConfig(Settings):
     """What every slate must keep, whichever policy orders it. Nothing, unless it is set.
 
@@ -59,10 +66,8 @@ class ConstraintsConfig(Settings):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> ConstraintsConfig:
-        if None not in (self.min_price, self.max_price) and self.min_price > self.max_price:  # type: ignore[operator]
-            raise ValueError(
-                f"min_price ({self.min_price:g}) must not exceed max_price ({self.max_price:g})"
-            )
+        if why := upside_down(self.min_price, self.max_price):
+            raise ValueError(why)
         taken: dict[int, str] = {}
         for item, slot in self.pinned.items():
             if slot < 1:

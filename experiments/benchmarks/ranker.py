@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def _recommending(shelf: Shelf, repeats: int) -> list[dict[str, Any]]:
         config = ScorerConfig.model_validate({"kind": kind})
         scorer = SlateScorer(config, shelf.item_features, shelf.context_features).eval()
         timed = [
-            _milliseconds(lambda scorer=scorer: recommend(scorer, context, items, mask, _SLOTS))  # type: ignore[misc]
+            _milliseconds(partial(recommend, scorer, context, items, mask, _SLOTS))
             for _ in range(repeats + 1)
         ][1:]
         for metric, share in (("recommend_ms_p50", 50), ("recommend_ms_p99", 99)):

@@ -11,6 +11,7 @@ from experiments.commands import (
     data,
     offline,
     ranking,
+    service,
     simulation,
     texts,
     training,
@@ -30,7 +31,8 @@ cli = typer.Typer(
 
 # Nameless groups add their commands to this one, in the order in which people meet them.
 for room in (
-    training, comparison, ranking, tuning, data, simulation, offline, texts, bundles, benchmarks
+    training, comparison, ranking, tuning, data, simulation, offline, texts, bundles, service,
+    benchmarks,
 ):  # fmt: skip
     cli.add_typer(room.cli)
 

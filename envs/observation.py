@@ -222,6 +222,8 @@ def item_features(
             np.zeros_like(segment),
         )
     out = np.empty((rows, count, len(ITEM_FEATURES)), dtype=np.float32)
+    if not count:
+        return out
     window_rows(
         out, np.empty((rows, count), dtype=np.float32), np.empty((rows, count, 0, 4), np.float32),
         items, scores, np.arange(rows), np.zeros(rows, dtype=np.int64),

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from sklearn.cluster import KMeans
 
 from envs.behaviour import cosine, price_fit
 from envs.catalogue import Catalogue
@@ -288,6 +287,8 @@ def _cluster(
     surplus: NDArray[np.float64], count: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], F32]:
     """K-means of standardised profiles; segment weights are mean z-scores scaled to [0, 1]."""
+    from sklearn.cluster import KMeans  # heavy to import, and needed once for a catalogue
+
     z = (surplus - surplus.mean(axis=0)) / np.maximum(surplus.std(axis=0), 1e-6)
     # More segments than distinct profiles would leave some of them empty.
     count = min(count, len(np.unique(z.round(6), axis=0)))

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
+from scipy import sparse
 
 _HAN = "\u3400-\u9fff"
 #: A number; or letters and digits from a letter on, joined by - or '; or a Chinese character.
@@ -61,13 +62,6 @@ def terms(text: str) -> list[str]:
     return found
 
 
-def _vectorizer(vocabulary: dict[str, int] | None = None) -> TfidfVectorizer:
-    return TfidfVectorizer(
-        analyzer=terms, sublinear_tf=True, max_features=50_000, vocabulary=vocabulary,
-        dtype=np.float32,
-    )  # fmt: skip
-
-
 class Encoder(Protocol):
     """What the `text` score needs of an encoder."""
 
@@ -88,10 +82,37 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit rows (n, d) float32."""
-        vectorizer = _vectorizer(self.vocabulary)
-        vectorizer.idf_ = self.idf
-        dense = np.asarray(vectorizer.transform(texts) @ self.components.T, dtype=np.float32)
+        dense = np.asarray(self._weights(texts) @ self._by_term, dtype=np.float32)
         return dense / np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), 1e-6)
+
+    @cached_property
+    def _by_term(self) -> NDArray[np.float32]:
+        """A row of d numbers for each term, (V, d): what a sparse product runs along."""
+        return np.ascontiguousarray(self.components.T)
+
+    def _weights(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """Unit rows of (1 + log count) * idf over the known terms of each text, sparse (n, V).
+
+        What scikit-learn's vectorizer returns that the encoder was fitted with, without its call
+        costs, which a service would pay with every query.
+        """
+        columns: list[int] = []
+        counts: list[int] = []
+        ends = [0]
+        for text in texts:
+            found = Counter(terms(text))
+            known = sorted(
+                (self.vocabulary[t], n) for t, n in found.items() if t in self.vocabulary
+            )
+            columns += [column for column, _ in known]
+            counts += [count for _, count in known]
+            ends.append(len(columns))
+        place = np.array(columns, dtype=np.int64)
+        weights = (np.log(np.array(counts, dtype=np.float32)) + np.float32(1)) * self.idf[place]
+        rows = np.repeat(np.arange(len(texts)), np.diff(ends))
+        norms = np.sqrt(np.bincount(rows, weights.astype(np.float64) ** 2, len(texts)))
+        unit = weights / np.where(norms > 0, norms, 1)[rows].astype(np.float32)
+        return sparse.csr_matrix((unit, place, ends), shape=(len(texts), len(self.idf)))
 
     def projected(self, matrix: NDArray[np.float32]) -> TextEncoder:
         """Return the encoder whose vectors are those of this one times ``matrix``.T, (d, d)."""
@@ -102,7 +123,13 @@ def fit_text_encoder(
     texts: Sequence[str], dimensions: int, rng: np.random.Generator
 ) -> TextEncoder:
     """Fit the encoder on a shop's texts; fewer dimensions are kept for a tiny vocabulary."""
-    vectorizer = _vectorizer()
+    # Heavy to import, and of use to nobody who has a fitted encoder.
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        analyzer=terms, sublinear_tf=True, max_features=50_000, dtype=np.float32
+    )
     matrix = vectorizer.fit_transform(texts)
     dimensions = max(1, min(dimensions, min(matrix.shape) - 1))
     svd = TruncatedSVD(dimensions, n_iter=4, random_state=int(rng.integers(2**31)))

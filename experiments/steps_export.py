@@ -9,8 +9,9 @@ from typing import Any
 from experiments.config import Config
 from experiments.stages import StageContext
 from experiments.steps_ranking import open_books
-from policies.bundle import check_bundle, export_bundle
-from policies.bundle_files import BundleSettings
+from policies.bundle_export import export_bundle
+from policies.bundle_files import BundleSettings, check_bundle
+from policies.bundle_session import SessionSettings
 from policies.ranker.scorer import load_scorer
 
 
@@ -24,6 +25,7 @@ def export_bundle_of(
         out,
         shop=opened.shop,
         book=opened.books["ppo"],
+        before=opened.books["sft"],
         scorer=load_scorer(context.inputs["rank"] / "scorer"),
         reasoner=context.inputs["ppo"],
         settings=BundleSettings(
@@ -31,6 +33,13 @@ def export_bundle_of(
             pool=config.export.pool,
             words_free=config.shop.words_free,
             constraints=config.constraints,
+            session=SessionSettings(
+                satiation_gain=config.shop.satiation_gain,
+                satiation_decay=config.shop.satiation_decay,
+                max_pages=config.shop.max_pages,
+            ),
+            w_click=config.shop.w_click,
+            w_buy=config.shop.w_buy,
         ),
         metrics=dict(metrics),
         name=config.name,

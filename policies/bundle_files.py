@@ -1,4 +1,4 @@
-"""The files of a bundle: how they are written, their manifest, and the check of both.
+"""What a bundle holds, its manifest, and the check of both: all that reading one needs.
 
     MODEL_CARD.md                  for people
     manifest.json                  versions, settings, size and SHA-256 of every file
@@ -7,6 +7,7 @@
     similarity/                    the item index that the six scores are computed from
     ranker/                        the scorer as safetensors and JSON, and as ONNX
     reasons.parquet                the reason of each item and segment
+    reasons_before.parquet         the reasons from before PPO, where they come along
     reasoner/base, .../adapter     the language model, where it comes along
 
 Nothing hidden goes in: neither the simulated population nor the true relevance in the pools.
@@ -19,54 +20,29 @@ whoever may write the folder may also write new digests.
 from __future__ import annotations
 
 import os
-import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from pydantic import Field, ValidationError
-from safetensors.numpy import save_file
-from scipy import sparse
 
-from envs.assemble import Shop
-from envs.catalogue import TABLES, Catalogue, empty_table, save_catalogue
 from envs.errors import UserError
-from envs.files import atomic_folder, atomic_path, read_json, sha256, write_json, write_text
+from envs.files import read_json, sha256
 from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
-from envs.pools import item_popularity
 from envs.settings import Settings
-from envs.shoppers import Profiles
-from envs.store import save_index, save_profiles
-from policies.bundle_card import model_card
-from policies.constraints import ConstraintsConfig, shelf_rules
-from policies.ranker.onnx_export import export_onnx
-from policies.ranker.scorer import SlateScorer, save_scorer
-from policies.reasoner.book import ReasonBook, save_book
+from policies.bundle_session import SessionSettings
+from policies.constraints import ConstraintsConfig
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 DIGEST = "manifest.sha256.txt"
 CARD = "MODEL_CARD.md"
 ONNX = "ranker/ranker.onnx"
 BOOK = "reasons.parquet"
+BOOK_BEFORE = "reasons_before.parquet"
 POPULARITY = "profiles/popularity.safetensors"
-#: Tables of the catalogue that a shelf or a product page shows.
-SHOWN_TABLES = ("items", "facts", "features")
-
 #: The kinds of files a bundle may hold: data and text, nothing that runs when it is read. A
 #: `.jinja` is the chat template of a model that has one; shelftalk never renders it.
 KINDS = (".safetensors", ".onnx", ".json", ".parquet", ".md", ".txt", ".jinja")
-
-#: Libraries whose version can change what a bundle answers, or how it was trained.
-LIBRARIES = (
-    "shelftalk", "torch", "numpy", "scipy", "scikit-learn", "pandas", "safetensors", "onnx",
-    "onnxruntime", "transformers", "peft", "trl", "ray",
-)  # fmt: skip
 
 
 class BundleSettings(Settings):
@@ -80,6 +56,12 @@ class BundleSettings(Settings):
     """Unit of the feature `reason_words`: `words_free` of the shop that the ranker learned in."""
     constraints: ConstraintsConfig = ConstraintsConfig()
     """What every shelf keeps."""
+    session: SessionSettings = SessionSettings()
+    """How what a shopper saw in this visit counts in the ranker's features."""
+    w_click: float = 0.2
+    """Reward of a click, of the shop that the ranker learned in."""
+    w_buy: float = 1.0
+    """Reward of a purchase, in median margins of the catalogue."""
 
 
 class FileEntry(Settings):
@@ -109,86 +91,6 @@ class Manifest(Settings):
     """By path inside the bundle, with forward slashes; the manifest and its digest are not in."""
 
 
-def export_bundle(
-    out: Path,
-    *,
-    shop: Shop,
-    book: ReasonBook,
-    scorer: SlateScorer,
-    reasoner: Path | None,
-    settings: BundleSettings,
-    metrics: Mapping[str, Any],
-    name: str,
-) -> dict[str, Any]:
-    """Write a bundle to ``out``, atomically; a bundle that is there already is replaced.
-
-    Args:
-        out: folder of the bundle.
-        shop: catalogue, observed profiles and similarity; its hidden parts stay out.
-        book: reasons to show.
-        scorer: the trained ranker.
-        reasoner: folder with ``base`` and perhaps ``adapter``, or None to leave the model out.
-        settings: how the bundle answers.
-        metrics: figures for the model card, by stage.
-        name: of the bundle.
-
-    Returns:
-        ``name``, ``files``, ``bytes``, ``reasoner`` and ``onnx_max_difference``.
-
-    Raises:
-        UserError: if ``out`` is something else than a bundle, the scorer reads other features
-            than the shop has, the catalogue cannot keep the settings' constraints, or the reasoner
-            holds a file of a kind that no bundle may hold.
-    """
-    if out.exists() and not (out / DIGEST).is_file() and (out.is_file() or any(out.iterdir())):
-        raise UserError(f"export: {out} exists and is no bundle; give a new or empty folder")
-    require_features(scorer.item_features, scorer.context_features, "export")
-    catalogue, profiles = shop.visitors.catalogue, shop.visitors.profiles
-    popularity = item_popularity(profiles, catalogue.n_items)
-    # Only to find a mistake before anything is written.
-    shelf_rules(settings.constraints, catalogue, popularity, settings.slots)
-    with atomic_folder(out) as folder:
-        if reasoner is not None:
-            _copy_reasoner(reasoner, folder / "reasoner")
-        _save_shown(catalogue, folder / "catalogue")
-        save_profiles(without_times(profiles), folder / "profiles")
-        with atomic_path(folder / POPULARITY) as temporary:
-            save_file({"popularity": popularity}, temporary)
-        save_index(shop.index, folder / "similarity")
-        save_book(book, folder / BOOK)
-        save_scorer(scorer, folder / "ranker")
-        difference = export_onnx(scorer, folder / ONNX)
-        sizes = {file: path.stat().st_size for file, path in sorted(_walk(folder))}
-        card = model_card(
-            name, catalogue, settings.slots, settings.pool, metrics, sizes,
-            written=Counter(book.table["source"]), reasoner=reasoner is not None,
-        )  # fmt: skip
-        write_text(folder / CARD, card)
-        facts = {
-            "name": name,
-            "shop": {
-                "name": catalogue.name,
-                "locale": catalogue.locale,
-                "currency": catalogue.currency,
-                "items": catalogue.n_items,
-                "shoppers": len(profiles.shopper_ids),
-                "segments": profiles.n_segments,
-            },
-            "settings": settings,
-            "item_features": ITEM_FEATURES,
-            "context_features": CONTEXT_FEATURES,
-            "onnx_max_difference": difference,
-        }
-        manifest = seal(folder, facts)
-    return {
-        "name": name,
-        "files": len(manifest.files),
-        "bytes": sum(entry.bytes for entry in manifest.files.values()),
-        "reasoner": reasoner is not None,
-        "onnx_max_difference": difference,
-    }
-
-
 def require_features(items: Sequence[str], context: Sequence[str], where: str) -> None:
     """Raise `UserError` unless a ranker reads exactly what `envs.observation` makes."""
     for kind, found, known in (
@@ -201,64 +103,6 @@ def require_features(items: Sequence[str], context: Sequence[str], where: str) -
                 f"{where}: the ranker reads other {kind} features than this version of the shop "
                 f"has ({', '.join(odd)}); train the ranker again"
             )
-
-
-def without_times(profiles: Profiles) -> Profiles:
-    """Return profiles whose history is one weight an item met: no order of time."""
-    shape = (len(profiles.shopper_ids), int(profiles.history_items.max(initial=0)) + 1)
-    triples = (profiles.history_weights, (profiles.history_rows, profiles.history_items))
-    # The same summation as in `shopper_anchors`, so that no score changes by a rounding.
-    summed = sparse.csr_matrix(triples, shape=shape).tocoo()
-    return replace(
-        profiles,
-        history_rows=summed.row.astype(np.int64),
-        history_items=summed.col.astype(np.int64),
-        history_weights=summed.data,
-    )
-
-
-def _save_shown(catalogue: Catalogue, folder: Path) -> None:
-    left_out = [table for table in TABLES if table not in SHOWN_TABLES]
-    nothing: dict[str, Any] = {table: empty_table(table) for table in left_out}
-    shown = replace(catalogue, **nothing)
-    save_catalogue(shown, folder)
-    for table in left_out:
-        (folder / f"{table}.parquet").unlink()
-
-
-def _copy_reasoner(source: Path, folder: Path) -> None:
-    if not (source / "base").is_dir():
-        raise UserError(f"export: {source} has no folder 'base'; give a folder sft or ppo wrote")
-    for part in ("base", "adapter"):
-        for path in sorted((source / part).rglob("*")):
-            if path.is_dir():
-                continue
-            if not has_allowed_kind(path.name):
-                raise UserError(
-                    f"export: {path}: a bundle holds only {' '.join(KINDS)} files; save the model "
-                    "again as safetensors, with a fast tokenizer, and without optimiser state"
-                )
-            target = folder / path.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-
-
-def seal(folder: Path, facts: Mapping[str, Any]) -> Manifest:
-    """Write the manifest over all files now in ``folder``; ``facts`` are its other fields."""
-    files = {
-        name: FileEntry(sha256=sha256(path), bytes=path.stat().st_size)
-        for name, path in sorted(_walk(folder))
-    }
-    manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={name: version(name) for name in LIBRARIES},
-        files=files,
-        **facts,
-    )
-    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
-    write_text(folder / DIGEST, _digest_line(folder))
-    return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -280,10 +124,15 @@ def read_manifest(folder: Path) -> Manifest:
             f"bundle {folder}: schema_version {schema} is newer than {SCHEMA_VERSION}, the newest "
             "known here; update shelftalk"
         )
+    if isinstance(schema, int) and schema < SCHEMA_VERSION:
+        raise UserError(
+            f"bundle {folder}: schema_version {schema} is older than {SCHEMA_VERSION}, and lacks "
+            "what a shelf is made with now; export the run again"
+        )
     line = folder / DIGEST
     if not line.is_file() or line.is_symlink():
         raise _damaged(folder, DIGEST, "it is missing")
-    if line.read_bytes() != _digest_line(folder).encode():
+    if line.read_bytes() != digest_line(folder).encode():
         raise _damaged(folder, MANIFEST, f"its SHA-256 is not the one in {DIGEST}")
     try:
         return Manifest.model_validate(raw)
@@ -303,7 +152,7 @@ def check_bundle(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     for name in manifest.files:
         _require_kind(folder, name)
-    found = dict(_walk(folder))
+    found = dict(walk(folder))
     for name in found:
         _require_kind(folder, name)
         if name not in manifest.files:
@@ -329,7 +178,7 @@ def _require_kind(folder: Path, name: str) -> None:
         raise _damaged(folder, name, f"a bundle holds only {' '.join(KINDS)} files")
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
+def walk(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield relative name and path of every file but the manifest and its digest.
 
     A link is refused wherever it points: what it shows can change without the bundle changing.
@@ -344,7 +193,8 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield relative, path
 
 
-def _digest_line(folder: Path) -> str:
+def digest_line(folder: Path) -> str:
+    """Return what stands in `DIGEST`."""
     return f"{sha256(folder / MANIFEST)}  {MANIFEST}\n"
 
 

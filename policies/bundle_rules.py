@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from policies.constraints import ConstraintsConfig, ShelfRules, price_band, upsi
 from policies.constraints_page import PageRules, best_slates, page_rules
 
 I64 = NDArray[np.int64]
+
+#: Unknown items that a note names.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,30 @@ def with_pins(rules: ShelfRules, ordered: I64, pool: int) -> I64:
 
 def decode(rules: ShelfRules, items: I64, scores: NDArray[Any], k: int) -> tuple[I64, PageRules]:
     """Return the places of the k best items (N,) that keep the rules, and the page's rules."""
-    page = page_rules(rules, items[None], np.ones((1, len(items))), k)
+    page = page_of(rules, items, k)
     return best_slates(scores[None], page)[0], page
+
+
+def page_of(rules: ShelfRules, items: I64, k: int) -> PageRules:
+    """Return the rules on one page of candidates (N,), all of which may be shown."""
+    return page_rules(rules, items[None], np.ones((1, len(items))), k)
+
+
+def showable(given: I64, rules: ShelfRules | None, notes: list[str]) -> I64:
+    """Return those of the given candidates that no filter leaves out, and note how many go."""
+    if rules is None or rules.showable[given].all():
+        return given
+    kept = given[rules.showable[given]]
+    notes.append(
+        f"{len(given) - len(kept)} of the candidates are out of stock or outside the price band."
+    )
+    return kept
+
+
+def not_known(ids: Sequence[str], where: str) -> str:
+    """Return the note on items that the bundle does not know."""
+    named = ", ".join(map(repr, ids[:_NAMED])) + (", ..." if len(ids) > _NAMED else "")
+    return f"{len(ids)} items {where} are not in this bundle and were left out: {named}."
 
 
 def notes_on(

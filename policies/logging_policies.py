@@ -27,7 +27,6 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from envs.counter_rng import Keys, fold, uniform
@@ -35,8 +34,7 @@ from envs.errors import UserError
 from envs.feedback import PROPENSITIES
 from policies import constraints_chances as ruled
 from policies.constraints_page import PageRules, best_slates, fill
-from policies.logging_race import SPAN, slate_marginals
-from policies.ranker.plackett_luce import prefix_log_probs
+from policies.logging_race import SPAN, prefix_log_probs, slate_marginals
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -148,11 +146,8 @@ class PlackettLuce:
         logits, allowed = self._logits(scores, mask > 0), mask > 0
         if rules is not None:
             return _in_proportion(rules, logits, slates)
-        with torch.no_grad():
-            cascade = prefix_log_probs(
-                torch.from_numpy(logits), torch.from_numpy(allowed), torch.from_numpy(slates)
-            )
-        return _bundle(cascade.exp().numpy(), slate_marginals(logits, allowed, slates))
+        cascade = np.exp(prefix_log_probs(logits, allowed, slates))
+        return _bundle(cascade, slate_marginals(logits, allowed, slates))
 
     def _logits(self, scores: NDArray[Any], mask: Bools) -> F64:
         """Logits (B, N) below each page's best, from 0 down to -SPAN."""

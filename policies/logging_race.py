@@ -39,6 +39,31 @@ _LOW = -24.0
 _WAITS = math.log(40.0)
 
 
+def prefix_log_probs(logits: F64, mask: NDArray[np.bool_], slates: I64) -> F64:
+    """Return the log-probability of the items up to each slot, (B, k) float64.
+
+    What ``policies.ranker.plackett_luce`` returns as tensors: at each stage a candidate's logit
+    less the log of the summed exponentials of what is still on the table, which is everything
+    never chosen and what is chosen from there on.
+
+    Args:
+        logits: (B, N) float64.
+        mask: (B, N) bool, true where a candidate may be shown.
+        slates: (B, k) int64. Minus infinity where one is impossible: an item shown twice, or a
+            masked one while others were left. Void stages have probability one.
+    """
+    allowed = np.where(mask, logits, -np.inf)
+    chosen = np.take_along_axis(allowed, slates, axis=1)
+    np.put_along_axis(allowed, slates, -np.inf, axis=1)
+    never = np.logaddexp.reduce(allowed, axis=1)[:, None]
+    table = np.logaddexp.accumulate(np.hstack([never, chosen[:, ::-1]]), axis=1)[:, :0:-1]
+    closed, void = np.isneginf(chosen), np.isneginf(table)
+    stages = np.where(closed, 0.0, chosen - np.where(void, 0.0, table))
+    same = slates[:, :, None] == slates[:, None, :]
+    stages[(closed & ~void) | np.tril(same, -1).any(axis=2)] = -np.inf
+    return np.cumsum(stages, axis=1)
+
+
 def slate_marginals(logits: F64, mask: NDArray[np.bool_], slates: I64) -> F64:
     """Return P(this item stands in this slot), (B, k) float64, good to a relative 1e-9.
 

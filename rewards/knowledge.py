@@ -118,8 +118,8 @@ class Knowledge:
         self._aspect_of = {aspect: index for index, aspect in enumerate(catalogue.aspects)}
         items = catalogue.items
         self._names = list(zip(items["title"], items["brand"], items["class"]))
-        self._facts = _Rows(catalogue, catalogue.facts, ("aspect", "key", "value", "phrases"))
-        self._features = _Rows(catalogue, catalogue.features, ("key", "value"))
+        self._facts = Rows(catalogue, catalogue.facts, ("aspect", "key", "value", "phrases"))
+        self._features = Rows(catalogue, catalogue.features, ("key", "value"))
         self._known: dict[int, ItemKnowledge] = {}
         self.shop = self._shop(catalogue)
 
@@ -136,13 +136,13 @@ class Knowledge:
         shop = ShopKnowledge()
         for brand in catalogue.items["brand"].unique():
             self._add(shop, brand, "brand", -1)
-        colours = catalogue.features.loc[catalogue.features["key"].map(_is_colour), "value"]
+        colours = catalogue.features.loc[catalogue.features["key"].map(is_colour), "value"]
         for colour in [*self._words.colours, *colours.unique()]:
             self._add(shop, colour, "colour", -1)
         lowered = catalogue.features["value"].str.strip().str.lower()
         flags = catalogue.features.loc[lowered.isin(TRUE | FALSE), "key"]
         for key in flags.unique():
-            self._add(shop, _flag_name(key), "feature", -1)
+            self._add(shop, flag_name(key), "feature", -1)
         for aspect, phrase in _distinct(catalogue.facts):
             index = self._aspect_of[aspect]
             self._add(shop, phrase, "fact", index)
@@ -244,17 +244,17 @@ class Knowledge:
 
     def _learn_feature(self, known: ItemKnowledge, key: str, value: str) -> None:
         plain = value.strip().lower()
-        if _is_colour(key):
+        if is_colour(key):
             known.colours.add(tuple(lexed(value)[1].keys))
         elif plain in TRUE or plain in FALSE:
-            known.flags[tuple(lexed(_flag_name(key))[1].keys)] = plain in TRUE
+            known.flags[tuple(lexed(flag_name(key))[1].keys)] = plain in TRUE
         else:
             heads = frozenset(stem(w) for w in tokens(key.replace("_", " ")))
             for quantity in lexed(value)[1].quantities.values():
                 known.quantities.append(KnownQuantity(quantity, heads, -1))
 
 
-class _Rows:
+class Rows:
     """The rows of a table, by item index."""
 
     def __init__(self, catalogue: Catalogue, table: pd.DataFrame, columns: tuple[str, ...]) -> None:
@@ -264,6 +264,7 @@ class _Rows:
         self._starts = np.searchsorted(positions[order], np.arange(catalogue.n_items + 1))
 
     def of(self, item: int) -> Iterator[tuple]:
+        """Return the chosen cells of each row of the item with index ``item``."""
         rows = slice(self._starts[item], self._starts[item + 1])
         return zip(*(column[rows] for column in self._columns))
 
@@ -276,11 +277,12 @@ def _lengths(phrases: Iterable[Phrase]) -> dict[Key, tuple[int, ...]]:
     return {key: tuple(sorted(lengths, reverse=True)) for key, lengths in found.items()}
 
 
-def _is_colour(key: str) -> bool:
+def is_colour(key: str) -> bool:
+    """Whether a feature's key says that its value is a colour."""
     return any(name in key.lower() for name in _COLOUR_KEYS)
 
 
-def _flag_name(key: str) -> str:
+def flag_name(key: str) -> str:
     """Return what a boolean feature is about, in words: ``has_nfc`` -> "nfc"."""
     words = tokens(key.replace("_", " "))
     return " ".join(words[1:] if words[:1] and words[0] in _ASKING and words[1:] else words)

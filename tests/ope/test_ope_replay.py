@@ -16,10 +16,7 @@ import pytest
 from envs.errors import UserError
 from envs.feedback import TARGETS, check_feedback, read_feedback
 from envs.files import write_json
-from envs.observation import item_facts
 from envs.reasons import no_reasons
-from envs.shoppers import price_z
-from envs.world import relative_margin
 from experiments.ope.bundle_target import bundle_policy, bundle_target, bundle_world
 from experiments.ope.bundle_truth import bundle_truth, log_seed
 from experiments.ope.evaluate import evaluate
@@ -28,9 +25,11 @@ from experiments.ope.log_shop import LogConfig, write_log
 from experiments.ope.replay import replay_target, replay_truth
 from experiments.ope.shop_log import log_sessions
 from policies.baselines import SlatePolicy
-from policies.bundle import Bundle, BundleSettings, with_average
+from policies.bundle import Bundle, BundleSettings, assemble_bundle
 from policies.constraints import ConstraintsConfig, ShelfRules, shelf_rules
 from policies.logging_policies import PlackettLuce, TopK
+from policies.reasoner.book import COLUMNS, ReasonBook
+from rewards.claims import ClaimChecker
 from tests.shop_at_hand import bare_world, small_shop
 
 ITEMS = small_shop().visitors.catalogue.items["item_id"].tolist()
@@ -189,20 +188,15 @@ def shelf_of_the_shop() -> Bundle:
     visitors = small_shop().visitors
     catalogue, known = visitors.catalogue, visitors.profiles
     silent = no_reasons(catalogue.n_items, known.n_segments, len(catalogue.aspects))
-    facts = item_facts(
-        price_z(catalogue), np.zeros(catalogue.n_items, dtype=np.float32),
-        relative_margin(catalogue), catalogue.class_index, silent, known.segment_aspects, 18,
-    )  # fmt: skip
-    return Bundle(
-        manifest=cast(Any, SimpleNamespace(settings=BundleSettings(pool=20))),
+    return assemble_bundle(
+        cast(Any, SimpleNamespace(settings=BundleSettings(pool=20))),
         catalogue=catalogue,
-        profiles=with_average(known, catalogue.n_items),
-        rows={shopper: row for row, shopper in enumerate(known.shopper_ids)},
+        known=known,
         index=small_shop().index,
-        facts=facts,
-        book={},
+        popularity=np.zeros(catalogue.n_items, dtype=np.float32),
+        books={"tuned": ReasonBook(pd.DataFrame(columns=list(COLUMNS)), silent)},
+        checker=ClaimChecker(catalogue),
         logits=lambda seen: 3 * seen["items"][..., :6].mean(axis=-1),
-        live=None,
     )
 
 

@@ -19,7 +19,8 @@ from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
 from envs.shoppers import ShopperConfig
 from envs.similarity import SCORES, SimilarityConfig
 from envs.synthetic import SyntheticConfig
-from policies.bundle import BundleSettings, export_bundle
+from policies.bundle import BundleSettings
+from policies.bundle_export import export_bundle
 from policies.ranker.config import ScorerConfig
 from policies.ranker.scorer import SlateScorer
 from policies.reasoner.book import write_book

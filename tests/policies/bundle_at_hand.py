@@ -1,0 +1,94 @@
+"""A small bundle and all that it was made from: for tests of bundles, and of what serves them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from envs.assemble import Shop, open_shop, synthetic_visitors
+from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
+from envs.shoppers import ShopperConfig
+from envs.similarity import SCORES, SimilarityConfig
+from envs.synthetic import SyntheticConfig
+from policies.bundle import BundleSettings
+from policies.bundle_export import export_bundle
+from policies.ranker.config import ScorerConfig
+from policies.ranker.scorer import SlateScorer
+from policies.reasoner.book import ReasonBook, write_book
+from rewards.claims import ClaimChecker
+
+SETTINGS = BundleSettings(slots=4, pool=30, words_free=15)
+METRICS = {
+    "ppo": {"reward_before": 0.5, "gain": {"mean": 0.25, "low": 0.125, "high": 0.375}},
+    "simulate": {
+        "policies": {"ranker": {"return": {"mean": 3.5, "low": 3.25, "high": 3.75}, "ctr": 0.125}},
+        "paired": [
+            {"a": "ranker", "b": "similarity", "metric": "return", "diff": 1, "low": 0, "high": 2}
+        ],
+    },
+    "ope": {
+        "truth": 2.5,
+        "estimates": [{"estimator": "DR", "value": 2.25, "low": 2, "high": 3, "ess": 812.0}],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A bundle and all that it was made from."""
+
+    path: Path
+    shop: Shop
+    #: The reasons, and those from before.
+    book: ReasonBook
+    before: ReasonBook
+    scorer: SlateScorer
+    returned: dict[str, Any]
+
+
+def make_reasoner(folder: Path) -> Path:
+    """Write a tiny language model that was never trained, and so writes nonsense."""
+    from sft.base_model import BaseModelConfig, make_local_model
+    from sft.trainer_tools import save_reasoner
+
+    config = BaseModelConfig(vocab_size=300)
+    save_reasoner(*make_local_model(["a light lamp", "a large mug"], config, 0), folder)
+    return folder
+
+
+def make_scorer() -> SlateScorer:
+    """Return a ranker away from the plain start, as after training."""
+    generator = torch.Generator().manual_seed(3)
+    config = ScorerConfig(baseline_features=SCORES)
+    scorer = SlateScorer(config, ITEM_FEATURES, CONTEXT_FEATURES, generator)
+    with torch.no_grad():
+        for weight in scorer.parameters():
+            weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
+    return scorer.eval()
+
+
+def make_bundle(path: Path, reasoner: Path | None) -> Made:
+    """Export a bundle of 80 items and 60 shoppers."""
+    rng = np.random.default_rng(5)
+    visitors = synthetic_visitors(SyntheticConfig(items=80), ShopperConfig(shoppers=60), rng)
+    shop = open_shop(visitors, SimilarityConfig(pool=40), rng)
+    checker = ClaimChecker(visitors.catalogue)
+    # Item 0 has no reason, as where a book was written for some items only.
+    book, before = (
+        write_book(visitors.catalogue, visitors.profiles, checker, None, np.arange(1, 80), rng)[0]
+        for _ in range(2)
+    )
+    scorer = make_scorer()
+    with warnings.catch_warnings():
+        # torch.export calls functions that torch itself has deprecated (seen with torch 2.13).
+        warnings.simplefilter("ignore", DeprecationWarning)
+        returned = export_bundle(
+            path, shop=shop, book=book, scorer=scorer, reasoner=reasoner, settings=SETTINGS,
+            metrics=METRICS, name="small | shop", before=before,
+        )  # fmt: skip
+    return Made(path, shop, book, before, scorer, returned)

@@ -24,7 +24,7 @@ class JsonLog:
     """Writes events to a stream, stderr unless told."""
 
     def __init__(self, key: bytes, stream: TextIO | None = None) -> None:
-        self._key = key
+        self.key = key
         self._stream = sys.stderr if stream is None else stream
 
     def write(self, event: str, level: str = "info", **fields: Any) -> None:
@@ -47,7 +47,7 @@ class JsonLog:
         """Return what a shopper is called in the log."""
         if shopper is None:
             return None
-        digest = hmac.new(self._key, shopper.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        digest = hmac.new(self.key, shopper.encode("utf-8", "surrogatepass"), hashlib.sha256)
         return digest.hexdigest()[:16]
 
 

@@ -33,15 +33,6 @@ STORE = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("beat", sa.Float, nullable=False),
 )
-BUNDLES = sa.Table(
-    "shelftalk_bundles",
-    _tables,
-    sa.Column("bundle_id", sa.String(16), primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    # What a click and a median margin are worth to this bundle.
-    sa.Column("w_click", sa.Float, nullable=False),
-    sa.Column("w_buy", sa.Float, nullable=False),
-)
 SLATES = sa.Table(
     "shelftalk_slates",
     _tables,

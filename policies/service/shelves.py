@@ -36,8 +36,6 @@ class Served:
     id: str
     #: Margin of each item in median margins, by id.
     margins: dict[str, float]
-    #: Row of the store's table of bundles.
-    row: dict[str, Any]
 
     @property
     def name(self) -> dict[str, str]:
@@ -54,12 +52,11 @@ def serve_bundle(path: Path, live: bool = False) -> Served:
     bundle = load_bundle(path, backend="onnx", live=live)
     short = sha256(path / MANIFEST)[:16]
     margins = map(float, relative_margin(bundle.catalogue))
-    row = {"bundle_id": short, "name": bundle.manifest.name, "w_click": 0.2, "w_buy": 1.0}
     ids = bundle.catalogue.items["item_id"]
     # The first shelf of each kind compiles what it needs: seconds that no request should wait for.
     bundle.recommend(None)
     bundle.recommend(None, query=str(bundle.catalogue.items["title"].iloc[0]))
-    return Served(bundle, path, short, dict(zip(ids, margins, strict=True)), row)
+    return Served(bundle, path, short, dict(zip(ids, margins, strict=True)))
 
 
 def new_slate_id(now: float) -> str:
@@ -128,7 +125,7 @@ def make_shelf(
         "shown": _compact(shown),
         "pages": _compact([page.model_dump() for page in visit.pages]) if step and visit else None,
     }
-    return answer, SlateRow(slate, served.row)
+    return answer, SlateRow(slate)
 
 
 def shop(served: Served, keys_needed: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from policies.service.errors import ApiError, bad_request
-from policies.service.schema import BUNDLES, EVENTS, SLATES, STORE, reason, sqlite_file
+from policies.service.schema import EVENTS, SLATES, STORE, reason, sqlite_file
 
 
 class StoreGone(Exception):
@@ -25,10 +25,9 @@ class StoreGone(Exception):
 
 @dataclass(frozen=True)
 class SlateRow:
-    """A slate that is to be served: one row of `SLATES`, and one of `BUNDLES` where it is new."""
+    """A slate that is to be served: a row of `SLATES`."""
 
     slate: dict[str, Any]
-    bundle: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,6 @@ class Store:
         self._connection: sa.Connection | None = None
         #: Device and inode of each file of SQLite when it was opened.
         self._opened: dict[Path, tuple[int, int]] = {}
-        #: Bundles that this store is known to hold.
-        self._bundles: set[str] = set()
 
     def write(self, jobs: Sequence[Job]) -> list[Stored | ApiError]:
         """Carry out jobs in one transaction; return what became of each.
@@ -78,19 +75,20 @@ class Store:
         try:
             connection = self._connected()
             with connection.begin():
-                found = [self._one(connection, job) for job in self._slates_first(connection, jobs)]
+                slates = [job.slate for job in jobs if isinstance(job, SlateRow)]
+                if slates:
+                    connection.execute(self._insert(SLATES), slates)
+                found = [self._one(connection, job) for job in jobs]
             self._require_same_files()
         except (SQLAlchemyError, OSError) as error:
             self.close()
             told = reason(error) if isinstance(error, SQLAlchemyError) else str(error)
             raise StoreGone(told) from error
-        self._bundles |= {job.bundle["bundle_id"] for job in jobs if isinstance(job, SlateRow)}
         return found
 
     def close(self) -> None:
         """Let the connection go; the next write makes another."""
         connection, self._connection = self._connection, None
-        self._bundles.clear()
         try:
             if connection is not None:
                 connection.invalidate()
@@ -119,16 +117,6 @@ class Store:
             now = (status.st_dev, status.st_ino)
             if self._opened.setdefault(path, now) != now:
                 raise FileNotFoundError(f"{path} was replaced")
-
-    def _slates_first(self, connection: sa.Connection, jobs: Sequence[Job]) -> Sequence[Job]:
-        """Insert the slates of a group at once, whatever else is in it."""
-        rows = [job for job in jobs if isinstance(job, SlateRow)]
-        if rows:
-            for name, row in {row.bundle["bundle_id"]: row.bundle for row in rows}.items():
-                if name not in self._bundles:
-                    connection.execute(self._insert(BUNDLES), [row])
-            connection.execute(self._insert(SLATES), [row.slate for row in rows])
-        return jobs
 
     def _one(self, connection: sa.Connection, job: Job) -> Stored | ApiError:
         if isinstance(job, Beat):

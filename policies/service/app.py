@@ -12,13 +12,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
 from envs.errors import UserError
 from policies.logging_policies import LoggingPolicy
-from policies.service import metrics
+from policies.service import api_docs, metrics
 from policies.service.errors import ApiError, bad_request, invalid_body, json_response
-from policies.service.guard import Guard, Limits
+from policies.service.guard import OPEN, Guard, Limits
 from policies.service.keys import Key
 from policies.service.logs import JsonLog
 from policies.service.messages import (
@@ -72,8 +72,10 @@ def make_app(room: Room, keys: Sequence[Key], limits: Limits) -> Guard:
         redoc_url=None,
         responses={code: {"model": ErrorAnswer} for code in (400, 401, 408, 413, 422, 429, 503)},
     )
+    app.openapi = lambda: description  # type: ignore[method-assign]
     _add_errors(app)
     _add_routes(app, room, bool(keys))
+    description = api_docs.describe(app, OPEN)
     return Guard(app, keys, limits, room.log)
 
 
@@ -140,6 +142,10 @@ def _add_routes(app: FastAPI, room: Room, keys_needed: bool) -> None:
             raise ApiError(409, "bad_bundle", str(error), "body.path") from error
         metrics.RELOADS.labels("done").inc()
         return json_response({"bundle": room.served.name, "workers": workers})
+
+    @app.get("/docs", include_in_schema=False)
+    async def documentation() -> Response:
+        return HTMLResponse(api_docs.page(app.openapi()))
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:

@@ -25,6 +25,7 @@ from policies.ranker.config import ScorerConfig
 from policies.ranker.scorer import SlateScorer
 from policies.reasoner.book import write_book
 from policies.service.logs import JsonLog
+from policies.service.schema import create_store, open_engine
 from policies.service.settings import ServiceSettings
 from policies.service.worker import Service, build
 from rewards.claims import ClaimChecker
@@ -91,6 +92,7 @@ class Client:
 @contextlib.contextmanager
 def running(settings: ServiceSettings, folder: Path, log: JsonLog) -> Iterator[Client]:
     """Build the service in this process."""
+    create_store(open_engine(settings.store))
     service = build(settings, folder, log)
     try:
         yield Client(service)
@@ -98,9 +100,10 @@ def running(settings: ServiceSettings, folder: Path, log: JsonLog) -> Iterator[C
         service.close()
 
 
-@pytest.fixture
-def client(bundle_path: Path, tmp_path: Path) -> Iterator[Client]:
-    """A service without keys over a store of its own."""
-    settings = ServiceSettings(bundle=bundle_path, store=f"sqlite:///{tmp_path}/store.db")
-    with running(settings, tmp_path, JsonLog(b"secret")) as made:
+@pytest.fixture(scope="module")
+def client(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A service without keys over a store of its own, shared by the tests of one file."""
+    folder = tmp_path_factory.mktemp("service")
+    settings = ServiceSettings(bundle=bundle_path, store=f"sqlite:///{folder}/store.db")
+    with running(settings, folder, JsonLog(b"secret")) as made:
         yield made

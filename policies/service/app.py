@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from envs.errors import UserError
 from policies.logging_policies import LoggingPolicy
 from policies.service import api_docs, metrics
-from policies.service.errors import ApiError, bad_request, invalid_body, json_response
+from policies.service.errors import ApiError, bad_request, invalid_body, json_response, unavailable
 from policies.service.guard import OPEN, Guard, Limits
 from policies.service.keys import Key
 from policies.service.logs import JsonLog
@@ -32,9 +34,12 @@ from policies.service.messages import (
     ShelfRequest,
     ShopAnswer,
 )
-from policies.service.shelves import Served, make_shelf, shop
+from policies.service.shelves import Made, Served, make_shelf, shop
 from policies.service.store import EventRows
 from policies.service.writer import Writer
+
+#: Threads for shelves that take long, and how many of those may be asked for at once.
+_SLOW_THREADS, _MOST_SLOW = 2, 32
 
 STATIC = Path(__file__).parent / "static"
 
@@ -52,6 +57,33 @@ class Room:
     log: JsonLog
     explore: LoggingPolicy | None
     reload: Reload
+
+    def __post_init__(self) -> None:
+        self._slow = ThreadPoolExecutor(_SLOW_THREADS, "shelf")
+        self._slow_waiting = 0
+
+    async def make(self, asked: ShelfRequest) -> Made:
+        """Make a shelf: here if that takes a few milliseconds, else in a thread.
+
+        Raises:
+            UserError: the request cannot be carried out.
+            ApiError: too many slow ones wait.
+        """
+        served, explore = self.served, None if asked.explore is False else self.explore
+        if served.quick and not asked.explain:
+            made = make_shelf(served, asked, explore)
+        elif self._slow_waiting >= _MOST_SLOW:
+            raise unavailable("overloaded", "too many slow shelves wait; try again")
+        else:
+            self._slow_waiting += 1
+            loop = asyncio.get_running_loop()
+            try:
+                made = await loop.run_in_executor(self._slow, make_shelf, served, asked, explore)
+            finally:
+                self._slow_waiting -= 1
+        if made.refused is not None:
+            self.log.write("explore_refused", "warning", reason=made.refused)
+        return made
 
     def change(self, served: Served) -> None:
         """Answer with another bundle from now on; requests at work end with the one they have."""
@@ -85,15 +117,14 @@ def _add_routes(app: FastAPI, room: Room, keys_needed: bool) -> None:
         """Make a shelf; it is stored before it is answered."""
         if asked.query is not None and asked.item is not None:
             raise bad_request("give a query or an item, not both", "body.item")
-        explore = None if asked.explore is False else room.explore
-        answer, row = make_shelf(room.served, asked, explore)
-        await room.writer.write(row)
-        metrics.SLATES.labels(answer["scene"]).inc()
+        made = await room.make(asked)
+        await room.writer.write(made.row)
+        metrics.SLATES.labels(made.answer["scene"]).inc()
         request.scope["log"] |= {
-            "slate": answer["slate_id"],
+            "slate": made.answer["slate_id"],
             "shopper": room.log.pseudonym(asked.shopper),
         }
-        return json_response(answer)
+        return json_response(made.answer)
 
     @app.post("/v1/feedback", responses={200: {"model": FeedbackAnswer}})
     async def feedback(asked: FeedbackRequest) -> Response:

@@ -11,19 +11,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from envs.files import sha256
+from envs.errors import UserError
 from envs.world import relative_margin
-from policies.bundle import Bundle, Filters, Shelf, load_bundle
-from policies.bundle_files import MANIFEST
+from policies.bundle import Bundle, Explore, Filters, Session, SessionPage, Shelf, load_bundle
 from policies.logging_policies import LoggingPolicy
-from policies.service.messages import ShelfRequest
+from policies.service.messages import ShelfRequest, Visit
 from policies.service.store import SlateRow
 
 #: Scenes that a request can ask for.
 SCENES = ("home", "similar", "search")
-REASONS = ("tuned", "before", "none")
 #: What the storefront page offers to choose from.
 _SHOPPERS, _ITEMS, _QUERIES = 50, 36, 12
+#: Shelves that take longer (seconds, median) are made in a thread, so that others can be answered.
+_QUICK = 0.01
+_WARM = 9
+
+#: The least positive float64: what a probability is called that is too small for one.
+_TINY = 5e-324
 
 
 @dataclass(frozen=True)
@@ -32,31 +36,57 @@ class Served:
 
     bundle: Bundle
     path: Path
-    #: The first 16 hex digits of its manifest's SHA-256.
-    id: str
     #: Margin of each item in median margins, by id.
     margins: dict[str, float]
+    #: Whether a shelf without explanation is made in a few milliseconds.
+    quick: bool
 
     @property
     def name(self) -> dict[str, str]:
         """As answers name it."""
-        return {"name": self.bundle.manifest.name, "id": self.id}
+        return {"name": self.bundle.manifest.name, "id": self.bundle.id}
 
 
-def serve_bundle(path: Path, live: bool = False) -> Served:
-    """Check and load a bundle.
+@dataclass(frozen=True)
+class Made:
+    """A shelf that was made: the answer, and what is stored before it goes out."""
+
+    answer: dict[str, Any]
+    row: SlateRow
+    #: Why the shelf does not explore although it should; None where it is as it should be.
+    refused: str | None
+
+
+def serve_bundle(path: Path, live: bool = False, explore: LoggingPolicy | None = None) -> Served:
+    """Check, load and warm up a bundle.
 
     Raises:
-        UserError: it is none, is damaged, or is of a newer schema.
+        UserError: it is none, is damaged, is of a newer schema, or cannot be explored like that.
     """
-    bundle = load_bundle(path, backend="onnx", live=live)
-    short = sha256(path / MANIFEST)[:16]
-    margins = map(float, relative_margin(bundle.catalogue))
-    ids = bundle.catalogue.items["item_id"]
-    # The first shelf of each kind compiles what it needs: seconds that no request should wait for.
-    bundle.recommend(None)
-    bundle.recommend(None, query=str(bundle.catalogue.items["title"].iloc[0]))
-    return Served(bundle, path, short, dict(zip(ids, margins, strict=True)))
+    bundle = load_bundle(path, live=live)
+    ids, margins = bundle.labels.ids, map(float, relative_margin(bundle.catalogue))
+    return Served(
+        bundle, path, dict(zip(ids, margins, strict=True)), quick=_warmed(bundle, explore) < _QUICK
+    )
+
+
+def _warmed(bundle: Bundle, explore: LoggingPolicy | None) -> float:
+    """Ask for shelves of each kind; return the median seconds of one at home.
+
+    The first ones compile what they need, which takes seconds that no request should wait for.
+    """
+    rule = None if explore is None else Explore(explore, 0)
+    if bundle.live is None:
+        bundle.recommend(None, query=bundle.labels.titles[0], explore=rule)
+        bundle.recommend(None, item=bundle.labels.ids[0], explore=rule)
+    took = []
+    for shopper in [None, *list(bundle.rows)[: _WARM - 1]]:
+        began = time.perf_counter()
+        bundle.recommend(shopper, explore=rule)
+        took.append(time.perf_counter() - began)
+        if bundle.live is not None:
+            break
+    return sorted(took)[len(took) // 2]
 
 
 def new_slate_id(now: float) -> str:
@@ -72,29 +102,30 @@ def slate_key(slate_id: str) -> int:
     return int.from_bytes(hashlib.sha256(slate_id.encode()).digest()[:8])
 
 
-def make_shelf(
-    served: Served, request: ShelfRequest, explore: LoggingPolicy | None
-) -> tuple[dict[str, Any], SlateRow]:
-    """Return the answer to a request, and what is to be stored before it goes out.
+def make_shelf(served: Served, asked: ShelfRequest, explore: LoggingPolicy | None) -> Made:
+    """Return the shelf of a request.
 
     Raises:
-        UserError: the request names an item that the bundle does not know, or the like.
+        UserError: the request cannot be carried out, such as for candidates that nobody knows.
     """
     now = time.time()
     slate_id = new_slate_id(now)
-    shelf = served.bundle.recommend(
-        request.shopper, query=request.query, candidates=request.candidates, k=request.k,
-        filters=Filters(request.min_price, request.max_price, request.out_of_stock),
-        explained=request.explain,
-    )  # fmt: skip
-    visit = request.session
-    session_id = visit.session_id if visit and visit.session_id else f"v{new_slate_id(now)}"
-    step = len(visit.pages) if visit else 0
-    policy = "top_k over tuned"
+    visit = asked.session or Visit()
+    session_id = visit.session_id or f"v{new_slate_id(now)}"
+    refused = None
+    rule = None if explore is None else Explore(explore, slate_key(slate_id))
+    try:
+        shelf = _recommend(served.bundle, asked, rule)
+    except UserError as error:
+        if rule is None:
+            raise
+        # Either the request is at fault, and this raises again; or the scores of this page lie too
+        # far apart for the rule, whatever the coins: then showing the best shelf is the policy.
+        shelf, refused = _recommend(served.bundle, asked, None), str(error)
     answer = {
         "slate_id": slate_id,
         "session_id": session_id,
-        "step": step,
+        "step": len(visit.pages),
         "shown_at": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
         "bundle": served.name,
         "scene": shelf.scene,
@@ -102,91 +133,94 @@ def make_shelf(
         "segment": shelf.segment,
         "likes": shelf.likes,
         "notes": shelf.notes,
-        "policy": policy,
-        "items": _items(served, shelf),
+        "policy": shelf.policy,
+        "items": _items(shelf, served.bundle.catalogue.currency),
     }
     shown = [
-        [item.item_id, item.item_id, served.margins[item.item_id], 1.0, 1.0, 1.0]
+        [
+            item.item_id, item.reason_id or None, served.margins[item.item_id],
+            *(max(p, _TINY) for p in (item.pscore, item.pscore_cascade, item.pscore_item_position)),
+        ]
         for item in shelf.items
-    ]
+    ]  # fmt: skip
     slate = {
         "slate_id": slate_id,
         "session_id": session_id,
-        "step": step,
+        "step": len(visit.pages),
         "shown_at": now,
-        "bundle_id": served.id,
-        "shopper_id": request.shopper,
+        "bundle_id": served.bundle.id,
+        "shopper_id": asked.shopper,
         "segment": shelf.segment,
         "scene": shelf.scene,
-        "query": request.query if shelf.scene == "search" else None,
-        "beside": request.item,
-        "policy": policy,
-        "candidates": _compact([item.item_id for item in shelf.items]),
+        "query": asked.query if shelf.scene == "search" else None,
+        "beside": asked.item if shelf.scene == "similar" else None,
+        "policy": f"{shelf.policy} over {asked.ranker}",
+        "candidates": _compact(shelf.candidates),
         "shown": _compact(shown),
-        "pages": _compact([page.model_dump() for page in visit.pages]) if step and visit else None,
+        "pages": _compact([page.model_dump() for page in visit.pages]) if visit.pages else None,
     }
-    return answer, SlateRow(slate)
+    return Made(answer, SlateRow(slate), refused)
 
 
 def shop(served: Served, keys_needed: bool) -> dict[str, Any]:
     """Return what the storefront page offers to choose from."""
-    from sft.tasks import segment_likes
-
     bundle = served.bundle
-    catalogue, profiles = bundle.catalogue, bundle.profiles
-    likes = segment_likes(catalogue, profiles)
-    shoppers = list(bundle.rows.items())[:_SHOPPERS]
-    table = catalogue.items
-    stride = max(len(table) // _ITEMS, 1)
-    items = table.iloc[::stride].head(_ITEMS)
+    catalogue, labels = bundle.catalogue, bundle.labels
+    stride = max(len(labels.ids) // _ITEMS, 1)
+    items = list(zip(labels.ids, labels.titles))[::stride][:_ITEMS]
     return {
         "name": catalogue.name,
         "locale": catalogue.locale,
         "currency": catalogue.currency,
         "bundle": served.name | {"slots": bundle.manifest.settings.slots},
         "shoppers": [
-            {"shopper": shopper, "likes": likes[int(profiles.segment[row])]}
-            for shopper, row in shoppers
+            {"shopper": shopper, "likes": bundle.segment_likes[int(bundle.profiles.segment[row])]}
+            for shopper, row in list(bundle.rows.items())[:_SHOPPERS]
         ],
+        # The words for its kinds of items: queries that every shop can answer.
         "queries": list(map(str, catalogue.classes))[:_QUERIES],
-        "items": [
-            {"item_id": item, "title": title}
-            for item, title in zip(items["item_id"], items["title"])
-        ],
+        "items": [{"item_id": item, "title": title} for item, title in items],
         "scenes": list(SCENES),
-        "reasons": list(REASONS),
+        "reasons": list(bundle.reasons),
         "keys_needed": keys_needed,
     }
 
 
-def _items(served: Served, shelf: Shelf) -> list[dict[str, Any]]:
-    currency = served.bundle.catalogue.currency
+def _recommend(bundle: Bundle, asked: ShelfRequest, explore: Explore | None) -> Shelf:
+    pages = asked.session.pages if asked.session else ()
+    return bundle.recommend(
+        asked.shopper, asked.query, asked.candidates, asked.k,
+        Filters(asked.min_price, asked.max_price, asked.out_of_stock), asked.explain,
+        item=asked.item, explore=explore, ranker=asked.ranker, reasons=asked.reasons,
+        session=Session([SessionPage(p.shown, p.clicked, p.bought) for p in pages]),
+    )  # fmt: skip
+
+
+def _items(shelf: Shelf, currency: str) -> list[dict[str, Any]]:
     return [
         {
-            "position": position,
+            "position": item.position,
             "item_id": item.item_id,
             "title": item.title,
             "brand": item.brand,
             "price": item.price,
             "currency": currency,
-            "score": item.score,
+            # Digits beyond these would be read by nobody, and cost more to write than all else.
+            "score": round(item.score, 5),
             "reason": item.reason,
-            "reason_id": f"{item.item_id}/{shelf.segment}",
+            "reason_id": item.reason_id or None,
             "reason_source": item.reason_source,
             "facts": [
                 {
-                    "phrase": claim,
-                    "start": item.reason.lower().find(claim.lower()),
-                    "end": item.reason.lower().find(claim.lower()) + len(claim),
-                    "aspect": "", "key": "", "value": claim,
+                    "phrase": fact.phrase, "start": fact.start, "end": fact.end,
+                    "aspect": fact.aspect, "key": fact.key, "value": fact.value,
                 }
-                for claim in item.claims
-                if claim.lower() in item.reason.lower()
+                for fact in item.facts
             ],
-            "similarity": item.similarity,
-            "contributions": item.contributions,
+            "similarity": {name: round(value, 4) for name, value in item.similarity.items()},
+            "contributions": {n: round(value, 5) for n, value in item.contributions.items()},
         }
-        for position, item in enumerate(shelf.items)
+        for item in shelf.items
     ]  # fmt: skip
 
 

@@ -65,10 +65,10 @@ def build(
         UserError: the bundle or the keys are bad.
     """
     keys = read_keys(settings.keys, os.environ.get(VARIABLE))
-    served = serve_bundle(settings.bundle, settings.live)
+    served = serve_bundle(settings.bundle, settings.live, exploration(settings.explore))
 
     async def alone(path: Path | None) -> int:
-        room.change(await load_beside(path or room.served.path, settings.live))
+        room.change(await load_beside(path or room.served.path, settings))
         return 1
 
     writer = Writer(Store(open_engine(settings.store)), log)
@@ -78,9 +78,11 @@ def build(
     return Service(app, room, rate)
 
 
-async def load_beside(path: Path, live: bool) -> Served:
+async def load_beside(path: Path, settings: ServiceSettings) -> Served:
     """Load a bundle in a thread, so that requests go on being answered."""
-    return await asyncio.get_running_loop().run_in_executor(None, serve_bundle, path, live)
+    return await asyncio.get_running_loop().run_in_executor(
+        None, serve_bundle, path, settings.live, exploration(settings.explore)
+    )
 
 
 class _Server(uvicorn.Server):
@@ -127,7 +129,7 @@ async def _work(listening: socket.socket, control: socket.socket) -> int:
         timeout_graceful_shutdown=int(2 * settings.timeout) + 1,
     )  # fmt: skip
     server = _Server(config, channel)
-    listener = asyncio.create_task(_obey(channel, service.room, server, settings.live))
+    listener = asyncio.create_task(_obey(channel, service.room, server, settings))
     # What was loaded lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -139,13 +141,13 @@ async def _work(listening: socket.socket, control: socket.socket) -> int:
     return 0
 
 
-async def _obey(channel: Channel, room: Room, server: _Server, live: bool) -> None:
+async def _obey(channel: Channel, room: Room, server: _Server, settings: ServiceSettings) -> None:
     """Carry out what the supervisor says, and end when it is gone."""
     beside: Served | None = None
     while (message := await read(channel.reader)) is not None:
         match message["do"]:
             case "load":
-                beside, answer = await _load(message, live)
+                beside, answer = await _load(message, settings)
                 channel.say(answer)
             case "swap":
                 if beside is not None:
@@ -158,10 +160,10 @@ async def _obey(channel: Channel, room: Room, server: _Server, live: bool) -> No
     server.stop()
 
 
-async def _load(message: Message, live: bool) -> tuple[Served | None, Message]:
+async def _load(message: Message, settings: ServiceSettings) -> tuple[Served | None, Message]:
     answer: dict[str, Any] = {"say": "loaded", "ticket": message["ticket"], "why": None}
     try:
-        return await load_beside(Path(message["path"]), live), answer
+        return await load_beside(Path(message["path"]), settings), answer
     except UserError as error:
         return None, answer | {"why": str(error)}
     except Exception as error:  # a bundle that breaks our own code must not take the worker along

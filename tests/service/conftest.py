@@ -4,55 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
-import torch
 
-from envs.assemble import open_shop, synthetic_visitors
-from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
-from envs.shoppers import ShopperConfig
-from envs.similarity import SCORES, SimilarityConfig
-from envs.synthetic import SyntheticConfig
-from policies.bundle import BundleSettings
-from policies.bundle_export import export_bundle
-from policies.ranker.config import ScorerConfig
-from policies.ranker.scorer import SlateScorer
-from policies.reasoner.book import write_book
 from policies.service.logs import JsonLog
 from policies.service.schema import create_store, open_engine
 from policies.service.settings import ServiceSettings
 from policies.service.worker import Service, build
-from rewards.claims import ClaimChecker
+from tests.policies.bundle_at_hand import make_bundle
 
 
 @pytest.fixture(scope="session")
 def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported bundle of 40 items; its ranker was never trained."""
-    rng = np.random.default_rng(5)
-    visitors = synthetic_visitors(SyntheticConfig(items=40), ShopperConfig(shoppers=30), rng)
-    shop = open_shop(visitors, SimilarityConfig(pool=30), rng)
-    catalogue = visitors.catalogue
-    book, _ = write_book(
-        catalogue, visitors.profiles, ClaimChecker(catalogue), None, np.arange(40), rng
-    )
-    generator = torch.Generator().manual_seed(3)
-    config = ScorerConfig(baseline_features=SCORES)
-    scorer = SlateScorer(config, ITEM_FEATURES, CONTEXT_FEATURES, generator).eval()
-    path = tmp_path_factory.mktemp("bundle") / "bundle"
-    with warnings.catch_warnings():
-        # torch.export calls functions that torch itself has deprecated (seen with torch 2.13).
-        warnings.simplefilter("ignore")
-        export_bundle(
-            path, shop=shop, book=book, scorer=scorer, reasoner=None,
-            settings=BundleSettings(slots=4, pool=20), metrics={}, name="small",
-        )  # fmt: skip
-    return path
+    """An exported bundle without a language model; its ranker was never trained."""
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "bundle", None).path
 
 
 class Client:

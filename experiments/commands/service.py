@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from experiments.commands.common import BundleFolder
+from envs.errors import UserError
+from experiments.commands.common import BundleFolder, Json, Quiet
+from experiments.console import Console, emit_json
 
 cli = typer.Typer()
 
@@ -101,3 +106,79 @@ def service_key(
     key, kept = make_key(name, "admin" if admin else "read")
     typer.echo(key)
     typer.echo(kept.line)
+
+
+feedback = typer.Typer(no_args_is_help=True, help="What came back to a service.")
+cli.add_typer(feedback, name="feedback")
+
+
+@feedback.command("export")
+def export(
+    store: Annotated[
+        str, typer.Argument(metavar="STORE", help="URL as in `serve --store`, or a SQLite file.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the log; a new one.")],
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Slates shown from this ISO time (UTC) on.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Slates shown before this ISO time (UTC).")
+    ] = None,
+    hash_shoppers: Annotated[
+        bool,
+        typer.Option(
+            "--hash-shoppers",
+            help="Name shoppers by an HMAC under the environment variable SHELFTALK_LOG_KEY (a "
+            "random key where it is not set). A bundle then takes each for the average shopper.",
+        ),
+    ] = False,
+    w_click: Annotated[float, typer.Option(help="Reward of a click.")] = 0.2,
+    w_buy: Annotated[
+        float, typer.Option(help="Reward of a purchase that earns one median margin.")
+    ] = 1.0,
+    quiet: Quiet = False,
+    json: Json = None,
+) -> None:
+    """Write what a service showed and what came back as a feedback log.
+
+    One row an impression, with clicks, purchases, reward and the three propensities: what
+    `shelftalk ope OUT --target BUNDLE` evaluates another bundle on. The service may go on
+    meanwhile.
+    """
+    from policies.service.export import ExportOptions, export_log
+
+    if "://" not in store:
+        store = f"sqlite:///{store}"
+    options = ExportOptions(
+        _time("--since", since), _time("--until", until), w_click, w_buy,
+        _hash_key() if hash_shoppers else None,
+    )  # fmt: skip
+    console = Console(quiet=quiet)
+    counts = export_log(store, out, options, console.progress("export"))
+    if json is not None:
+        emit_json(json, counts)
+    if json != Path("-"):
+        typer.echo(
+            f"{out}: {counts['impressions']} impressions in {counts['slates']} slates of "
+            f"{counts['sessions']} sessions; {counts['clicks']} clicked, "
+            f"{counts['purchases']} bought, reward {counts['reward']:.2f}"
+        )
+
+
+def _time(option: str, text: str | None) -> float | None:
+    """Return the Unix seconds of an ISO time, which is UTC where it names no zone."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(
+            f"{option} {text}: must be an ISO time such as 2026-11-27 or 2026-11-27T13:00:00Z"
+        ) from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _hash_key() -> bytes:
+    from policies.service.logs import VARIABLE
+
+    return os.environ.get(VARIABLE, "").encode() or secrets.token_bytes(32)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from envs.errors import UserError
 from envs.settings import Settings
-from policies.logging_policies import EpsilonMixed, Explore, LoggingPolicy, PlackettLuce
 
-#: How `--explore` is written, by the name before the colon.
-RULES = {
-    "plackett_luce": PlackettLuce,
-    "epsilon": EpsilonMixed,
-    "explore": Explore,
-}
+if TYPE_CHECKING:
+    from policies.logging_policies import LoggingPolicy
 
 
 class ServiceSettings(Settings):
@@ -51,9 +47,13 @@ def exploration(text: str | None) -> LoggingPolicy | None:
     """
     if text is None:
         return None
+    # Heavy to import, and the supervisor needs none of it.
+    from policies.logging_policies import EpsilonMixed, Explore, PlackettLuce
+
+    rules = {"plackett_luce": PlackettLuce, "epsilon": EpsilonMixed, "explore": Explore}
     name, _, number = text.partition(":")
     try:
-        rule, value = RULES[name], float(number)
+        rule, value = rules[name], float(number)
     except (KeyError, ValueError):
         raise UserError(
             f"--explore {text}: must be plackett_luce:TEMPERATURE, epsilon:CHANCE or "

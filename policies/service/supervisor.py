@@ -23,27 +23,31 @@ from prometheus_client.multiprocess import mark_process_dead
 
 import policies
 from envs.errors import UserError
-from policies.bundle_files import check_bundle
 from policies.service import keys
 from policies.service.control import LOAD_TIME, Message, encode, read
 from policies.service.logs import VARIABLE, JsonLog
 from policies.service.schema import create_store, open_engine
-from policies.service.settings import ServiceSettings, bind, exploration, require_keys
+from policies.service.settings import ServiceSettings, bind, require_keys
 
 #: Seconds before a worker that died is replaced.
 _PAUSE = 0.5
 
 
 def check(settings: ServiceSettings) -> None:
-    """Look at everything that can be wrong before a process is started; makes the store.
+    """Look at what can be wrong before a process is started; makes the store.
+
+    The bundle and the rule of exploration are for the workers to read: they tell what is wrong, and
+    the supervisor stays small.
 
     Raises:
         UserError: the first thing found.
     """
-    exploration(settings.explore)
     known = keys.read_keys(settings.keys, os.environ.get(keys.VARIABLE))
     require_keys(settings.host, len(known))
-    check_bundle(settings.bundle)
+    if not (settings.bundle / "manifest.json").is_file():
+        raise UserError(
+            f"bundle {settings.bundle}: it has no manifest.json; give a bundle's folder"
+        )
     engine = open_engine(settings.store)
     create_store(engine)
     engine.dispose()

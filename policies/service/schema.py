@@ -89,10 +89,14 @@ def open_engine(url: str, *, reading: bool = False) -> Engine:
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         timeouts = f"-c statement_timeout={PATIENCE * 1000} -c lock_timeout={PATIENCE * 1000}"
-        arguments: dict[str, Any] = {"connect_timeout": PATIENCE, "options": timeouts}
+        # Told the encoding, psycopg returns text even from a database that declares none.
+        arguments: dict[str, Any] = {"connect_timeout": PATIENCE, "client_encoding": "utf8"}
         try:
             return sa.create_engine(
-                parsed, connect_args={} if reading else arguments, pool_size=1, max_overflow=2,
+                parsed,
+                connect_args=arguments if reading else arguments | {"options": timeouts},
+                pool_size=1,
+                max_overflow=2,
                 isolation_level="REPEATABLE READ" if reading else "READ COMMITTED",
             )  # fmt: skip
         except (ImportError, NoSuchModuleError) as error:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
@@ -24,11 +25,11 @@ from envs.files import sha256
 from envs.item_index import ItemIndex
 from envs.liking import learn_likes
 from envs.observation import item_facts
-from envs.reasons import no_reasons
 from envs.shoppers import Profiles, price_z
 from envs.store import load_index, load_profiles
 from envs.world import relative_margin
 from policies.bundle_answer import Bundle, Explore
+from policies.bundle_book import SCHEMA, load_book_table, table_arrays
 from policies.bundle_files import (
     BOOK,
     BOOK_BEFORE,
@@ -47,9 +48,8 @@ from policies.bundle_session import Session, SessionPage
 from policies.bundle_shelf import Labels, Shelf, ShelfItem
 from policies.bundle_visit import Visit
 from policies.constraints import shelf_rules
-from policies.reasoner.book import ReasonBook, Writer, load_book
-from rewards.claims import ClaimChecker
-from rewards.evidence import Evidence, SupportedFact
+from policies.reasoner.book import Writer
+from rewards.evidence import SupportedFact
 from sft.tasks import segment_likes
 
 __all__ = [
@@ -79,9 +79,8 @@ def load_bundle(
     manifest = check_bundle(path) if verify else read_manifest(path)
     require_features(manifest.item_features, manifest.context_features, f"bundle {path}")
     catalogue, known = load_catalogue(path / "catalogue"), load_profiles(path / "profiles")
-    checker = ClaimChecker(catalogue)
     books = {
-        name: load_book(path / file, catalogue, known.n_segments, checker)
+        name: load_book_table(path / file, catalogue, known.n_segments)
         for name, file in (("tuned", BOOK), ("before", BOOK_BEFORE))
         if name == "tuned" or (path / file).is_file()
     }
@@ -92,7 +91,6 @@ def load_bundle(
         index=load_index(path / "similarity"),
         popularity=load_file(path / POPULARITY)["popularity"],
         books=books,
-        checker=checker,
         logits=load_logits(path, backend),
         write=_live_writer(path) if live else None,
         id=sha256(path / MANIFEST)[:16],
@@ -106,8 +104,7 @@ def assemble_bundle(
     known: Profiles,
     index: ItemIndex,
     popularity: F32,
-    books: Mapping[str, ReasonBook],
-    checker: ClaimChecker,
+    books: Mapping[str, pa.Table],
     logits: Logits,
     write: Writer | None = None,
     id: str = "",
@@ -120,28 +117,27 @@ def assemble_bundle(
         known: profiles of the known shoppers.
         index: what the six scores are computed from.
         popularity: share of history events of each item, (I,) float32.
-        books: reasons by name: `tuned`, and `before` where there are any.
-        checker: finds the claims of reasons.
+        books: reasons by name, as `policies.bundle_book` has them: `tuned`, and `before` where
+            there are any.
         logits: the ranker.
         write: the language model, where reasons are written live.
         id: which bundle this is.
     """
     _ = index.word_items  # computed once here rather than by two threads at a time
-    settings, evidence = manifest.settings, Evidence(catalogue, checker)
-    price, margin = price_z(catalogue), relative_margin(catalogue)
-    silence = no_reasons(catalogue.n_items, known.n_segments, len(catalogue.aspects))
-    shown = dict(books) | {"none": ReasonBook(books["tuned"].table[:0], silence)}
+    settings, price, margin = manifest.settings, price_z(catalogue), relative_margin(catalogue)
 
-    def reasons(book: ReasonBook) -> Reasons:
+    def reasons(table: pa.Table) -> Reasons:
         facts = item_facts(
-            price, popularity, margin, catalogue.class_index, book.arrays, known.segment_aspects,
+            price, popularity, margin, catalogue.class_index,
+            table_arrays(table, catalogue, known.n_segments), known.segment_aspects,
             settings.words_free,
         )  # fmt: skip
-        return Reasons(book, facts, evidence)
+        return Reasons(table, facts)
 
+    shown = dict(books) | {"none": SCHEMA.empty_table()}
     profiles, asked = with_average(known, catalogue.n_items), settings.constraints
     rules = None if asked.idle else shelf_rules(asked, catalogue, popularity, settings.slots)
-    live = LiveReasons(write, checker, evidence, catalogue, profiles) if write else None
+    live = LiveReasons.of(write, catalogue, profiles) if write else None
     return Bundle(
         manifest=manifest,
         id=id,
@@ -151,7 +147,7 @@ def assemble_bundle(
         met=histories(profiles, catalogue.n_items),
         index=index,
         labels=Labels.of(catalogue),
-        reasons={name: reasons(book) for name, book in shown.items()},
+        reasons={name: reasons(table) for name, table in shown.items()},
         logits=logits,
         segment_likes=segment_likes(catalogue, profiles),
         likes=learn_likes(catalogue, known).with_average(),

@@ -284,8 +284,12 @@ class Bundle:
         if candidates is None:
             return self.candidates(visit, rules, past.bought)
         given = self._items(candidates, notes)
-        for gone, why in ((past.bought, "were bought"), (visit.place.beside, "are looked at")):
-            kept = given[~np.isin(given, gone)]
+        beside = visit.place.beside
+        for gone, why in (
+            (past.bought, "were bought"),
+            ([beside] if beside >= 0 else [], "are looked at"),
+        ):
+            kept = given[~np.isin(given, gone)] if len(gone) else given
             if len(kept) < len(given):
                 notes.append(f"{len(given) - len(kept)} of the candidates {why} in this visit.")
             given = kept
@@ -378,8 +382,8 @@ class Bundle:
         ]
 
     def _reasons(self, items: list[int], segment: int, book: Reasons) -> list[ShownReason]:
-        reasons = [book.of(item, self.labels.ids[item], segment) for item in items]
+        reasons = [book.of(self.labels.ids[item], segment) for item in items]
         if self.live is None or book is not self.reasons["tuned"]:
             return reasons
-        written = self.live.of(items, segment)
+        written = self.live.beside(items, segment)
         return [new or old for new, old in zip(written, reasons)]

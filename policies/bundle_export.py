@@ -23,6 +23,7 @@ from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
 from envs.pools import item_popularity
 from envs.shoppers import Profiles
 from envs.store import save_index, save_profiles
+from policies.bundle_book import book_table, save_book_table
 from policies.bundle_card import model_card
 from policies.bundle_files import (
     BOOK,
@@ -45,7 +46,8 @@ from policies.bundle_files import (
 from policies.constraints import shelf_rules
 from policies.ranker.onnx_export import export_onnx
 from policies.ranker.scorer import SlateScorer, save_scorer
-from policies.reasoner.book import ReasonBook, save_book
+from policies.reasoner.book import ReasonBook
+from rewards.claims import ClaimChecker
 
 #: Tables of the catalogue that a shelf or a product page shows.
 SHOWN_TABLES = ("items", "facts", "features")
@@ -105,9 +107,10 @@ def export_bundle(
         with atomic_path(folder / POPULARITY) as temporary:
             save_file({"popularity": popularity}, temporary)
         save_index(shop.index, folder / "similarity")
-        save_book(book, folder / BOOK)
-        if before is not None:
-            save_book(before, folder / BOOK_BEFORE)
+        checker = ClaimChecker(catalogue)
+        for file, shown in ((BOOK, book), (BOOK_BEFORE, before)):
+            if shown is not None:
+                save_book_table(book_table(shown, catalogue, checker), folder / file)
         save_scorer(scorer, folder / "ranker")
         difference = export_onnx(scorer, folder / ONNX)
         sizes = {file: path.stat().st_size for file, path in sorted(walk(folder))}

@@ -6,18 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
 
 from envs.catalogue import Catalogue
 from envs.observation import ItemFacts
 from envs.shoppers import Profiles
-from policies.reasoner.book import ReasonBook, Writer, prompts_for
+from policies.reasoner.book import Writer
 from rewards.claims import ClaimChecker
 from rewards.evidence import Evidence, SupportedFact
 from rewards.guards import veto
-
-I64 = NDArray[np.int64]
+from sft.tasks import ItemBrief, item_briefs, reason_prompt, segment_likes
 
 
 @dataclass(frozen=True)
@@ -44,28 +42,30 @@ def reason_id(item_id: str, segment: int, text: str) -> str:
 class Reasons:
     """The reasons of one book, and the features that the ranker sees of them."""
 
-    def __init__(self, book: ReasonBook, facts: ItemFacts, evidence: Evidence) -> None:
+    def __init__(self, table: pa.Table, facts: ItemFacts) -> None:
         #: Observable features of all items and of these reasons.
         self.facts = facts
-        table = book.table
-        columns = [table[name].tolist() for name in ("item_id", "segment", "text", "source")]
-        self._rows = list(zip(*columns, map(tuple, table["claims"])))
-        self._place = {(row[0], int(row[1])): at for at, row in enumerate(self._rows)}
-        self._evidence = evidence
+        self._table = table
+        names, segments = table["item_id"].to_pylist(), table["segment"].to_pylist()
+        self._place = {pair: at for at, pair in enumerate(zip(names, segments))}
         # Filled as reasons are shown; two threads that meet here do the same work twice.
         self._shown: dict[int, ShownReason] = {}
 
-    def of(self, item: int, item_id: str, segment: int) -> ShownReason:
+    def of(self, item_id: str, segment: int) -> ShownReason:
         """Return the reason beside an item for a segment; `NO_REASON` where the book has none."""
         at = self._place.get((item_id, segment))
         if at is None:
             return NO_REASON
         found = self._shown.get(at)
         if found is None:
-            _, _, text, source, claims = self._rows[at]
-            facts = self._evidence.of(item, text)
-            found = ShownReason(text, source, reason_id(item_id, segment, text), claims, facts)
-            self._shown[at] = found
+            (row,) = self._table.slice(at, 1).to_pylist()
+            found = self._shown[at] = ShownReason(
+                row["text"],
+                row["source"],
+                reason_id(item_id, segment, row["text"]),
+                tuple(row["claims"]),
+                tuple(SupportedFact(**fact) for fact in row["facts"]),
+            )
         return found
 
 
@@ -76,22 +76,32 @@ class LiveReasons:
     write: Writer
     checker: ClaimChecker
     evidence: Evidence
-    catalogue: Catalogue
-    profiles: Profiles
+    ids: list[str]
+    #: Of each item, and of each segment, what a prompt says.
+    briefs: list[ItemBrief]
+    likes: list[list[str]]
 
-    def of(self, items: Sequence[int], segment: int) -> list[ShownReason | None]:
+    @classmethod
+    def of(cls, write: Writer, catalogue: Catalogue, profiles: Profiles) -> LiveReasons:
+        """Put a writer behind the guard of a catalogue."""
+        return cls(
+            write, ClaimChecker(catalogue), Evidence(catalogue),
+            catalogue.items["item_id"].tolist(), item_briefs(catalogue),
+            segment_likes(catalogue, profiles),
+        )  # fmt: skip
+
+    def beside(self, items: Sequence[int], segment: int) -> list[ShownReason | None]:
         """Write a reason beside each item; None where the guard does not let it be shown."""
-        ids = self.catalogue.items["item_id"].to_numpy()
-        which = np.asarray(items, dtype=np.int64)
-        segments = np.full(len(which), segment)
-        texts = self.write(prompts_for(self.catalogue, self.profiles, which, segments))
-        return [self._guarded(item, ids[item], segment, text) for item, text in zip(which, texts)]
+        prompts = [reason_prompt(self.briefs[item], self.likes[segment]) for item in items]
+        return [
+            self._guarded(item, segment, text) for item, text in zip(items, self.write(prompts))
+        ]
 
-    def _guarded(self, item: int, item_id: str, segment: int, text: str) -> ShownReason | None:
+    def _guarded(self, item: int, segment: int, text: str) -> ShownReason | None:
         text = text.strip()
-        found = self.checker.check(int(item), text)
+        found = self.checker.check(item, text)
         if veto(text, found) is not None:
             return None
         claims = tuple(claim.text for claim in found.claims)
-        facts = self.evidence.of(int(item), text)
-        return ShownReason(text, "live", reason_id(item_id, segment, text), claims, facts)
+        facts = tuple(self.evidence.behind(item, text, found))
+        return ShownReason(text, "live", reason_id(self.ids[item], segment, text), claims, facts)

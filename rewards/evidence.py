@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from envs.catalogue import Catalogue
 from rewards.atoms import Key
-from rewards.claims import Claim, ClaimChecker
+from rewards.claims import Claim, TextClaims
 from rewards.knowledge import Rows, flag_name, is_colour, lexed
 
 
@@ -39,33 +39,42 @@ class _Row:
 class Evidence:
     """Finds the facts behind the claims of texts about one catalogue's items."""
 
-    def __init__(self, catalogue: Catalogue, checker: ClaimChecker) -> None:
-        self._checker = checker
+    def __init__(self, catalogue: Catalogue) -> None:
         self._aspects = catalogue.aspects
         self._brands = catalogue.items["brand"].tolist()
         self._facts = Rows(catalogue, catalogue.facts, ("aspect", "key", "value", "phrases"))
         self._features = Rows(catalogue, catalogue.features, ("key", "value"))
 
-    def of(self, item: int, text: str) -> tuple[SupportedFact, ...]:
-        """Return the supported claims of a text about the item with index ``item``, in order."""
-        claims = [claim for claim in self._checker.check(item, text).claims if claim.supported]
-        rows = list(self._rows(item)) if claims else []
-        return tuple(self._fact(text, claim, rows) for claim in claims)
+    def behind(self, item: int, text: str, found: TextClaims) -> list[SupportedFact]:
+        """Return what supports the claims of a text, in its order.
 
-    def _rows(self, item: int) -> Iterator[_Row]:
-        for aspect, key, value, phrases in self._facts.of(item):
-            yield _Row(aspect, key, value, (*phrases, value))
+        Args:
+            item: index of the item that the text is about.
+            text: as it was checked.
+            found: what `rewards.claims.ClaimChecker` found in it.
+        """
+        return [self._fact(item, text, claim) for claim in found.claims if claim.supported]
+
+    def _rows(self, item: int, aspect: str) -> Iterator[_Row]:
+        """Return what may stand behind a claim about an aspect, or about none."""
+        if aspect:
+            for own, key, value, phrases in self._facts.of(item):
+                if own == aspect:
+                    yield _Row(aspect, key, value, (*phrases, value))
         for key, value in self._features.of(item):
             yield _Row("", key, value, (value,) if is_colour(key) else (flag_name(key), value))
         yield _Row("", "brand", self._brands[item], (self._brands[item],))
 
-    def _fact(self, text: str, claim: Claim, rows: list[_Row]) -> SupportedFact:
+    def _fact(self, item: int, text: str, claim: Claim) -> SupportedFact:
         aspect = self._aspects[claim.aspect] if claim.aspect >= 0 else ""
-        own = [row for row in rows if row.aspect == aspect] if aspect else rows
         said = set(lexed(claim.text)[1].keys)
-        best = max(own, key=lambda row: _likeness(said, row), default=None)
-        if best is None or not _likeness(said, best):
-            best = _Row(aspect, "", "", ())
+        best, most = _Row(aspect, "", "", ()), 0.0
+        for row in self._rows(item, aspect):
+            likeness = _likeness(said, row)
+            if likeness > most:
+                best, most = row, likeness
+            if most == 1 or (row.aspect != aspect and best.aspect == aspect and most):
+                break  # nothing can be closer, or the aspect's own facts are through
         start, end = claim.span
         return SupportedFact(text[start:end], start, end, aspect, best.key, best.value)
 

@@ -277,11 +277,13 @@ def _lengths(phrases: Iterable[Phrase]) -> dict[Key, tuple[int, ...]]:
     return {key: tuple(sorted(lengths, reverse=True)) for key, lengths in found.items()}
 
 
+@lru_cache(maxsize=4_096)
 def is_colour(key: str) -> bool:
     """Whether a feature's key says that its value is a colour."""
     return any(name in key.lower() for name in _COLOUR_KEYS)
 
 
+@lru_cache(maxsize=4_096)
 def flag_name(key: str) -> str:
     """Return what a boolean feature is about, in words: ``has_nfc`` -> "nfc"."""
     words = tokens(key.replace("_", " "))

@@ -16,7 +16,6 @@ import pytest
 from envs.errors import UserError
 from envs.feedback import TARGETS, check_feedback, read_feedback
 from envs.files import write_json
-from envs.reasons import no_reasons
 from experiments.ope.bundle_target import bundle_policy, bundle_target, bundle_world
 from experiments.ope.bundle_truth import bundle_truth, log_seed
 from experiments.ope.evaluate import evaluate
@@ -26,10 +25,9 @@ from experiments.ope.replay import replay_target, replay_truth
 from experiments.ope.shop_log import log_sessions
 from policies.baselines import SlatePolicy
 from policies.bundle import Bundle, BundleSettings, assemble_bundle
+from policies.bundle_book import SCHEMA
 from policies.constraints import ConstraintsConfig, ShelfRules, shelf_rules
 from policies.logging_policies import PlackettLuce, TopK
-from policies.reasoner.book import COLUMNS, ReasonBook
-from rewards.claims import ClaimChecker
 from tests.shop_at_hand import bare_world, small_shop
 
 ITEMS = small_shop().visitors.catalogue.items["item_id"].tolist()
@@ -187,15 +185,13 @@ def shelf_of_the_shop() -> Bundle:
     """A bundle without its files: the small shop's index, and logits that are no model's."""
     visitors = small_shop().visitors
     catalogue, known = visitors.catalogue, visitors.profiles
-    silent = no_reasons(catalogue.n_items, known.n_segments, len(catalogue.aspects))
     return assemble_bundle(
         cast(Any, SimpleNamespace(settings=BundleSettings(pool=20))),
         catalogue=catalogue,
         known=known,
         index=small_shop().index,
         popularity=np.zeros(catalogue.n_items, dtype=np.float32),
-        books={"tuned": ReasonBook(pd.DataFrame(columns=list(COLUMNS)), silent)},
-        checker=ClaimChecker(catalogue),
+        books={"tuned": SCHEMA.empty_table()},
         logits=lambda seen: 3 * seen["items"][..., :6].mean(axis=-1),
     )
 

@@ -131,7 +131,7 @@ def test_shelf_shows_the_book_of_the_shoppers_segment(made: Made, bundle: Bundle
             assert (item.title, item.brand, item.price) == tuple(known[["title", "brand", "price"]])
             if item.item_id != catalogue.items["item_id"][0]:
                 wanted = rows[item.item_id, segment]
-                assert (item.reason, item.claims) == (wanted["text"], wanted["claims"])
+                assert (item.reason, item.claims) == (wanted["text"], list(wanted["claims"]))
                 assert item.reason_source == "fallback"
             assert tuple(item.similarity) == SCORES
             assert all(0 <= value <= 1 for value in item.similarity.values())

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 #: Each is a module here with ``measure(repeats) -> list of rows``.
-SUBJECTS = ("simulator", "rewards", "reasoner", "adapters", "metrics", "ope", "ranker")
+SUBJECTS = ("simulator", "rewards", "reasoner", "adapters", "metrics", "ope", "ranker", "serve")
 
 
 def run_subject(subject: str, repeats: int) -> list[dict[str, Any]]:

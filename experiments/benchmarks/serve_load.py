@@ -1,8 +1,8 @@
 """A closed-loop client in a process of its own: so many connections, each asking when answered.
 
 Reads ``{host, port, connections, seconds, warm, head, bodies}`` from stdin, writes ``{milliseconds,
-seconds, statuses}`` to stdout. Bare sockets and ready-made requests: it must cost little beside the
-service that it measures on the same machine.
+seconds, statuses, requests}`` to stdout, the last with those that do not count. Bare sockets and
+ready-made requests: it must cost little beside the service that it measures on the same machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ async def load(asked: dict[str, Any]) -> dict[str, Any]:
         writer.close()
 
     await asyncio.gather(*(connection() for _ in range(asked["connections"])))
-    return {"milliseconds": took, "seconds": asked["seconds"], "statuses": dict(statuses)}
+    return {
+        "milliseconds": took, "seconds": asked["seconds"], "statuses": dict(statuses),
+        "requests": next(numbers),
+    }  # fmt: skip
 
 
 def _request(host: str, head: str, body: dict[str, Any]) -> bytes:

@@ -44,6 +44,10 @@ def bench(
             help="With --coverage or --errors: logs of each world.  [default: 1000; 200]",
         ),
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="With serve: the bundle to serve.  [default: one made on the spot]"),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Measure speed on this machine: medians of repeats with their least and largest value."""
@@ -59,6 +63,8 @@ def bench(
         raise UserError("--coverage and --errors are two studies; name one at a time")
     if seeds is not None and not (coverage or errors):
         raise UserError("--seeds: goes with --coverage or --errors; leave it out")
+    if bundle is not None and subject != "serve":
+        raise UserError(f"--bundle: goes with serve, not with {subject}; leave it out")
     if coverage:
         from experiments.benchmarks.ope import measure_coverage
 
@@ -67,6 +73,10 @@ def bench(
         from experiments.ope.errors import measure_errors
 
         rows = measure_errors(seeds or 200, Console().progress("errors"))
+    elif bundle is not None:
+        from experiments.benchmarks.serve import measure
+
+        rows = measure(repeats, bundle)
     else:
         rows = [
             row

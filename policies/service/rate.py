@@ -14,6 +14,8 @@ import struct
 import time
 from pathlib import Path
 
+#: Tokens that sums of fractions may miss.
+_ROUNDING = 1e-9
 _BUCKET = struct.Struct("dd")  # tokens, and when they were counted (monotonic seconds)
 
 
@@ -46,7 +48,7 @@ class RateLimit:
             # A new file is zeros, which means that the bucket was never used: it is full.
             passed = max(now - since, 0.0) if since else self._burst / self._rate
             tokens = min(self._burst, tokens + passed * self._rate)
-            enough = tokens >= 1
+            enough = tokens > 1 - _ROUNDING
             _BUCKET.pack_into(self._map, at, tokens - 1 if enough else tokens, now)
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN, _BUCKET.size, at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from policies.service.errors import ApiError, bad_request
 from policies.service.schema import EVENTS, SLATES, STORE, reason, sqlite_file
+
+#: What slates showed, by id.
+_SHOWN = sa.select(SLATES.c.slate_id, SLATES.c.shown).where(
+    SLATES.c.slate_id.in_(sa.bindparam("slates", expanding=True))
+)
 
 
 class StoreGone(Exception):
@@ -59,6 +65,10 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._file = sqlite_file(engine)
+        insert = sqlite.insert if self._file is not None else postgresql.insert
+        # Rows that are there already are left alone.
+        self._insert_slates = insert(SLATES).on_conflict_do_nothing()
+        self._insert_events = insert(EVENTS).on_conflict_do_nothing().returning(EVENTS.c.event_id)
         self._connection: sa.Connection | None = None
         #: Device and inode of each file of SQLite when it was opened.
         self._opened: dict[Path, tuple[int, int]] = {}
@@ -77,8 +87,12 @@ class Store:
             with connection.begin():
                 slates = [job.slate for job in jobs if isinstance(job, SlateRow)]
                 if slates:
-                    connection.execute(self._insert(SLATES), slates)
-                found = [self._one(connection, job) for job in jobs]
+                    connection.execute(self._insert_slates, slates)
+                if any(isinstance(job, Beat) for job in jobs):
+                    connection.execute(STORE.update().values(beat=time.time()))
+                events = [job for job in jobs if isinstance(job, EventRows)]
+                answers = iter(self._events(connection, events) if events else ())
+                found = [next(answers) if isinstance(job, EventRows) else Stored() for job in jobs]
             self._require_same_files()
         except (SQLAlchemyError, OSError) as error:
             self.close()
@@ -118,45 +132,50 @@ class Store:
             if self._opened.setdefault(path, now) != now:
                 raise FileNotFoundError(f"{path} was replaced")
 
-    def _one(self, connection: sa.Connection, job: Job) -> Stored | ApiError:
-        if isinstance(job, Beat):
-            connection.execute(STORE.update().values(beat=time.time()))
-        if isinstance(job, EventRows):
-            return self._events(connection, job.events)
-        return Stored()
+    def _events(
+        self, connection: sa.Connection, jobs: Sequence[EventRows]
+    ) -> list[Stored | ApiError]:
+        """Insert the events of jobs at once; return what became of each job."""
+        margins = _margins(connection, {event["slate_id"] for job in jobs for event in job.events})
+        refusals = [_refusal(job.events, margins) for job in jobs]
+        first: dict[str, int] = {}
+        rows: dict[str, dict[str, Any]] = {}
+        for number, (job, refusal) in enumerate(zip(jobs, refusals)):
+            for event in job.events if refusal is None else ():
+                if event["event_id"] not in rows:
+                    rows[event["event_id"]], first[event["event_id"]] = event, number
+        if rows:
+            # Sorted, so that two workers that insert the same events cannot wait for each other.
+            ordered = [rows[name] for name in sorted(rows)]
+            new = Counter(first[name] for name in connection.scalars(self._insert_events, ordered))
+        else:
+            new = Counter()
+        return [
+            Stored(new[number], len(job.events) - new[number]) if refusal is None else refusal
+            for number, (job, refusal) in enumerate(zip(jobs, refusals))
+        ]
 
-    def _events(self, connection: sa.Connection, events: list[dict[str, Any]]) -> Stored | ApiError:
-        margins = _margins(connection, {event["slate_id"] for event in events})
-        for at, event in enumerate(events):
-            shown = margins.get(event["slate_id"])
-            if shown is None:
-                return bad_request(
-                    f"event {event['event_id']!r} names a slate that was never served",
-                    f"body.events.{at}.slate_id",
-                )
-            if event["item_id"] not in shown:
-                return bad_request(
-                    f"event {event['event_id']!r} names an item that is not on its slate",
-                    f"body.events.{at}.item_id",
-                )
-            if event["type"] == "purchase" and event["value"] is None:
-                event["value"] = shown[event["item_id"]]
-        rows = {event["event_id"]: event for event in reversed(events)}
-        # Sorted, so that two workers that insert the same events cannot wait for each other.
-        ordered = [rows[name] for name in sorted(rows)]
-        insert = self._insert(EVENTS).returning(EVENTS.c.event_id)
-        new = len(connection.execute(insert, ordered).all())
-        return Stored(new, len(events) - new)
 
-    def _insert(self, table: sa.Table) -> Any:
-        """An insertion that leaves rows alone that are there already."""
-        insert = sqlite.insert if self._file is not None else postgresql.insert
-        return insert(table).on_conflict_do_nothing()
+def _refusal(events: list[dict[str, Any]], margins: dict[str, dict[str, float]]) -> ApiError | None:
+    """Return why events cannot be stored, else None; purchases without a value get their margin."""
+    for at, event in enumerate(events):
+        shown = margins.get(event["slate_id"])
+        if shown is None:
+            return bad_request(
+                f"event {event['event_id']!r} names a slate that was never served",
+                f"body.events.{at}.slate_id",
+            )
+        if event["item_id"] not in shown:
+            return bad_request(
+                f"event {event['event_id']!r} names an item that is not on its slate",
+                f"body.events.{at}.item_id",
+            )
+        if event["type"] == "purchase" and event["value"] is None:
+            event["value"] = shown[event["item_id"]]
+    return None
 
 
 def _margins(connection: sa.Connection, slates: set[str]) -> dict[str, dict[str, float]]:
     """Margin of each item by slate and item."""
-    rows = connection.execute(
-        sa.select(SLATES.c.slate_id, SLATES.c.shown).where(SLATES.c.slate_id.in_(slates))
-    )
-    return {slate: {one[0]: one[2] for one in json.loads(shown)} for slate, shown in rows}
+    found = connection.execute(_SHOWN, {"slates": list(slates)})
+    return {slate: {one[0]: one[2] for one in json.loads(shown)} for slate, shown in found}

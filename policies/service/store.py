@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +62,17 @@ class Stored:
 
 
 class Store:
-    """A connection to the store, for one thread at a time."""
+    """A connection to the store, for one thread at a time.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: of the store, which has been made.
+        turn: a file that all workers share, on which those of SQLite wait for their turn to write.
+            Without it SQLite looks again and again, with pauses that grow.
+    """
+
+    def __init__(self, engine: Engine, turn: Path | None = None) -> None:
         self._engine = engine
+        self._turn = None if turn is None else os.open(turn, os.O_RDWR | os.O_CREAT, 0o600)
         self._file = sqlite_file(engine)
         insert = sqlite.insert if self._file is not None else postgresql.insert
         # Rows that are there already are left alone.
@@ -84,7 +93,7 @@ class Store:
         """
         try:
             connection = self._connected()
-            with connection.begin():
+            with self._my_turn(), connection.begin():
                 slates = [job.slate for job in jobs if isinstance(job, SlateRow)]
                 if slates:
                     connection.execute(self._insert_slates, slates)
@@ -99,6 +108,18 @@ class Store:
             told = reason(error) if isinstance(error, SQLAlchemyError) else str(error)
             raise StoreGone(told) from error
         return found
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        """Wait for the other workers' transactions; the system frees the lock of a dead one."""
+        if self._turn is None or self._file is None:
+            yield
+            return
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Let the connection go; the next write makes another."""

@@ -71,7 +71,7 @@ def build(
         room.change(await load_beside(path or room.served.path, settings))
         return 1
 
-    writer = Writer(Store(open_engine(settings.store)), log)
+    writer = Writer(Store(open_engine(settings.store), folder / "turn"), log)
     room = Room(served, writer, log, exploration(settings.explore), reload or alone)
     rate = RateLimit(folder / "rate", max(len(keys), 1), settings.rate, max(settings.rate, 1.0))
     app = make_app(room, keys, Limits(settings.max_bytes, settings.timeout, rate))

@@ -13,7 +13,9 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from envs.errors import UserError
 from envs.progress import Progress, silent
+from policies.reasoner.cache import roomy_cache
 from policies.reasoner.sampling import Sampling, choose, draw_uniforms
+from policies.reasoner.trace import Recorder, last_states
 from sft.base_model import check_context, decode_completions, encode_prompts, load_model
 from sft.quiet import quiet_libraries
 from sft.virtual_tokens import unwrap_virtual_tokens
@@ -178,24 +180,31 @@ def write(
     draws: Tensor | None,
     copies: int = 1,
     top_p: float = 1.0,
+    recorder: Recorder | None = None,
 ) -> list[list[int]]:
     """Return the tokens written after each left-padded prompt ``(B, P)``, its end included.
 
     Each prompt is read once and continued ``copies`` times, side by side. ``draws`` is
     ``(B * copies, steps)`` uniforms, or None for the likeliest tokens; ``ends (E,)`` are the
-    tokens that end a text.
+    tokens that end a text. A ``recorder`` takes down what the model thinks of each token.
     """
-    cache = DynamicCache(config=model.config)
-    logits = read(model, ids, attended, cache, positions=count(attended), keep=1).logits[:, -1]
+    cache = roomy_cache(model.config, room=steps)
+    want_states = recorder is not None and recorder.want_states
+    output = read(model, ids, attended, cache, count(attended), keep=1, states=want_states)
+    logits, states = output.logits[:, -1], last_states(output)[:, -1]
     if copies > 1:
         cache.batch_repeat_interleave(copies)
-        logits, attended = (x.repeat_interleave(copies, dim=0) for x in (logits, attended))
+        logits, states, attended = (
+            x.repeat_interleave(copies, dim=0) for x in (logits, states, attended)
+        )
     written: list[list[int]] = [[] for _ in logits]
     live = torch.arange(len(logits), device=ids.device)  # which row each one of the batch is
     ended = torch.zeros(len(logits), dtype=torch.bool, device=ids.device)
     for step in range(steps):
         draw = None if draws is None else draws[live, step]
         chosen = choose(logits, temperature, draw, top_p)
+        if recorder is not None:
+            recorder.note(live, step, logits, states, chosen)
         for row, token, over in zip(live.tolist(), chosen.tolist(), ended.tolist(), strict=True):
             if not over:
                 written[row].append(token)
@@ -209,7 +218,8 @@ def write(
             chosen, attended, live, ended = (x[kept] for x in (chosen, attended, live, ended))
         attended = torch.cat([attended, torch.ones_like(chosen[:, None])], dim=1)
         position = attended.sum(dim=1, keepdim=True) - 1
-        logits = read(model, chosen[:, None], attended, cache, position, keep=1).logits[:, -1]
+        output = read(model, chosen[:, None], attended, cache, position, 1, states=want_states)
+        logits, states = output.logits[:, -1], last_states(output)[:, -1]
     return written
 
 

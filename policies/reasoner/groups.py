@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
+from policies.reasoner.cache import roomy_cache
 from policies.reasoner.generate import count, read
+from policies.reasoner.trace import last_states
 
 
 def read_groups(
@@ -17,7 +16,6 @@ def read_groups(
     attended: Tensor,
     width: int,
     group: int,
-    cache: DynamicCache,
     want_states: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return logits and states before each completion token, ``(B, T', V)`` and ``(B, T', H)``.
@@ -32,18 +30,17 @@ def read_groups(
         attended: 1 on real tokens, ``(B, P + width) int64``.
         width: the length that completions are padded to; T' <= ``width`` is what these rows need.
         group: completions of each prompt, side by side.
-        cache: an empty one for the model.
         want_states: whether H is the model's width, or 0.
     """
     border = ids.size(1) - width
     first = int(attended.any(dim=0).int().argmax())
     end = border + int(attended[:, border:].sum(dim=1).max().clamp(min=1))
-    positions = count(attended)
+    positions, cache = count(attended), roomy_cache(model.config)
     prompt = (slice(None, None, group), slice(first, border))
     read_prompt = read(
         model, ids[prompt], attended[prompt], cache, positions[prompt], keep=1, states=want_states
     )
-    logits, states = read_prompt.logits, _last_states(read_prompt)[:, -1:]
+    logits, states = read_prompt.logits, last_states(read_prompt)[:, -1:]
     logits, states = (x.repeat_interleave(group, dim=0) for x in (logits, states))
     if end - border == 1:
         return logits, states
@@ -60,12 +57,5 @@ def read_groups(
     )
     return (
         torch.cat([logits, read_rest.logits], dim=1),
-        torch.cat([states, _last_states(read_rest)], dim=1),
+        torch.cat([states, last_states(read_rest)], dim=1),
     )
-
-
-def _last_states(output: Any) -> Tensor:
-    """Return the last hidden states of a pass, ``(B, S, H) float32``; H is 0 if not asked for."""
-    if output.hidden_states is None:
-        return output.logits.new_empty(*output.logits.shape[:2], 0)
-    return output.hidden_states[-1].float()

@@ -21,8 +21,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
-from transformers import DynamicCache
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
@@ -33,6 +31,7 @@ from policies.reasoner.generate import left_pad, write
 from policies.reasoner.groups import read_groups
 from policies.reasoner.kl import adapted, kl_k1, kl_k3
 from policies.reasoner.prompts import OurPrompts
+from policies.reasoner.trace import Recorder, Trace, chosen, entropies, log_chances
 
 CRITIC_FILE = "critic.safetensors"
 STATE_FILE = "ppo_state.json"
@@ -75,8 +74,10 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
         #: Scores the beginnings of completions for the critic (see `reward.prefix_rewards`).
         self.prefix_rewards: Callable[[list[list[int]], list[int]], Any] | None = None
         self.learner = self._make_learner()
-        self._states = torch.empty(0)
-        self._pass = "logprobs"
+        #: What the policy thinks of the cycle's completions; None until they are read.
+        self._trace: Trace | None = None
+        #: Entropies of the tokens of this step's minibatch, as they were written.
+        self._entropies = torch.empty(0)
         self._price_of_cycle = self.kl_price
 
     def _make_learner(self) -> CriticLearner | None:
@@ -117,21 +118,25 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
         self, prompt_ids: list[list[int]], images: Any, fields: Any, copies: int, **_: Any
     ) -> tuple[list[list[int]], Any]:
         """Write the completions, reading each prompt once for its group (unless vLLM does)."""
+        self._trace = None
         if self.use_vllm:
             return super()._generate_single_turn(prompt_ids, images, fields, copies)
         ids, attended = left_pad(prompt_ids[::copies], self._tokenizer.pad_token_id)
-        device = self.accelerator.device
-        draws = torch.rand(len(prompt_ids), self.max_completion_length, dtype=torch.float64)
+        device, steps = self.accelerator.device, self.max_completion_length
+        draws = torch.rand(len(prompt_ids), steps, dtype=torch.float64)
+        recorder = Recorder(len(prompt_ids), steps, self.temperature, self.args.critic == "head")
         completions = write(
             self.model,
             ids.to(device),
             attended.to(device),
             torch.tensor(self.eos_token_ids, device=device),
-            self.max_completion_length,
+            steps,
             self.temperature,
             draws.to(device),
             copies,
+            recorder=recorder,
         )
+        self._trace = recorder.trace()
         return completions, None
 
     def _prepare_inputs(self, generation_batch: list[dict[str, Any]]) -> dict[str, Any]:
@@ -172,71 +177,64 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return log-probs and entropies ``(B, T)`` of the last ``logits_to_keep`` tokens.
 
-        TRL's passes and losses call this. A pass without gradients leaves the states before each
-        token, ``(B, T, H) float32``, in ``_states``, for the critic.
+        TRL's passes and losses call this. The entropies are a figure to report, so they are those
+        of the writing, unless a bonus makes them a part of the loss.
         """
-        learning = torch.is_grad_enabled()
-        parts = []
-        with contextlib.nullcontext() if learning else self._timed(self._pass):
-            for rows in torch.arange(len(input_ids)).split(batch_size or len(input_ids)):
-                logits, states = read_groups(
-                    model,
-                    input_ids[rows],
-                    attention_mask[rows],
-                    logits_to_keep,
-                    self.num_generations,
-                    DynamicCache(config=self.model.config),
-                    want_states=not learning,
-                )
-                targets = input_ids[rows, -logits_to_keep:][:, : logits.size(1)]
-                log_all = (logits.float() / self.temperature).log_softmax(dim=-1)
-                logps = log_all.gather(-1, targets[..., None]).squeeze(-1)
-                # A figure to report, unless a bonus makes it a part of the loss.
-                with torch.set_grad_enabled(learning and self._entropy_bonus_enabled):
-                    entropy = -(log_all.exp() * log_all).sum(-1) if compute_entropy else logps
-                missing = logits_to_keep - logits.size(1)
-                shaped = [pad(x, (0, missing)) for x in (logps, entropy)]
-                parts.append([*shaped, pad(states, (0, 0, 0, missing))])
-        logps, entropy, states = (torch.cat(part) for part in zip(*parts, strict=True))
-        if not learning:
-            self._states = states
-        return logps, entropy if compute_entropy else None, None
+        if not torch.is_grad_enabled():
+            trace = self._own_trace(input_ids, attention_mask, logits_to_keep)
+            return trace.logps, trace.entropies if compute_entropy else None, None
+        bonus = self._entropy_bonus_enabled
+        read = self._read(model, input_ids, attention_mask, logits_to_keep, entropy=bonus)
+        return read.logps, read.entropies if bonus else self._entropies, None
 
-    def _score(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the log-probs ``(B, T)`` of a generated batch under the model as it is."""
+    def _own_trace(self, ids: Tensor, attended: Tensor, width: int) -> Trace:
+        """Return what the policy thinks of the cycle's completions: it knows if it wrote them."""
+        if self._trace is None:
+            head = self.args.critic == "head"
+            with self._timed("logprobs"):
+                self._trace = self._read(self.model, ids, attended, width, True, states=head)
+        return self._trace.of_length(width)
+
+    def _read(
+        self, model: nn.Module, ids: Tensor, attended: Tensor, width: int,
+        entropy: bool = False, states: bool = False,
+    ) -> Trace:  # fmt: skip
+        """Read prompts with completions padded to ``width``; entropies and states if asked for."""
+        parts = []
+        for rows in torch.arange(len(ids)).split(self.args.per_device_train_batch_size):
+            logits, before = read_groups(
+                model, ids[rows], attended[rows], width, self.num_generations, states
+            )
+            log_all = log_chances(logits, self.temperature)
+            logps = chosen(log_all, ids[rows, -width:][:, : logits.size(1)])
+            entropy_of = entropies(log_all) if entropy else logps.new_empty(len(rows), 0)
+            parts.append(Trace(logps, entropy_of, before).of_length(width))
+        return Trace.joined(parts)
+
+    def _of_batch(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, int]:
+        """Return prompts with completions, what of it is attended to, and T."""
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         attended = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        logps, _, _ = self._get_per_token_logps_and_entropies(
-            self.model,
-            ids,
-            attended,
-            batch["completion_ids"].size(1),
-            batch_size=self.args.per_device_train_batch_size,
-        )
-        return logps
+        return ids, attended, batch["completion_ids"].size(1)
 
-    def _score_reference(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the log-probs ``(B, T)`` under the model without its adapter."""
-        self._pass = "reference"
-        try:
-            with self.model.disable_adapter():
-                return self._score(batch)
-        finally:
-            self._pass = "logprobs"
+    def _reference_trace(self, batch: dict[str, Tensor]) -> Trace:
+        """Return what the model without its adapter thinks of the cycle's completions."""
+        with self._timed("reference"), self.model.disable_adapter():
+            separate = self.args.critic == "separate"
+            return self._read(self.model, *self._of_batch(batch), states=separate)
 
     @torch.no_grad()
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Replace the advantages ``(B,)`` of TRL's batch by those of each token, ``(B, T)``."""
         batch = super()._generate_and_score_completions(inputs)
-        if "old_per_token_logps" not in batch:  # TRL leaves them out with a single update
-            batch["old_per_token_logps"] = self._score(batch)
-        logps, states, mask = batch["old_per_token_logps"], self._states, batch["completion_mask"]
-        reference = self._score_reference(batch)
-        if self.args.critic == "separate":
-            states = self._states
+        own, reference = self._own_trace(*self._of_batch(batch)), self._reference_trace(batch)
+        # TRL leaves these out with a single update.
+        batch |= {"old_per_token_logps": own.logps, "entropies": own.entropies}
+        mask = batch["completion_mask"]
+        states = reference.states if self.args.critic == "separate" else own.states
         if self.prefix_rewards is not None:
             states = self._with_so_far(states)
-        kl = kl_k1(logps, reference)
+        kl = kl_k1(own.logps, reference.logps)
         in_loss = self.args.kl_in == "loss"
         # TRL took the group's mean off already; leaving one out of that is the same number.
         terminal = leave_one_out(batch["advantages"], self.num_generations)
@@ -244,9 +242,9 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
         batch["advantages"] = whiten(self._judge(states, rewards, mask), mask, self._sum)
         metrics = self._metrics["train"]
         if in_loss:
-            batch["ref_per_token_logps"] = reference  # TRL's loss reports its KL itself
+            batch["ref_per_token_logps"] = reference.logps  # TRL's loss reports its KL itself
         else:
-            metrics["kl"].append(self._mean(kl_k3(logps, reference), mask))
+            metrics["kl"].append(self._mean(kl_k3(own.logps, reference.logps), mask))
         nats = (kl * mask).sum(dim=1)
         metrics["kl_sequence"].append(self._mean(nats, torch.ones_like(nats)))
         metrics["kl_coefficient"].append(self.kl_price)
@@ -280,6 +278,7 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """Return TRL's clipped policy loss, with its own k3 term where KL is paid in the loss."""
+        self._entropies = inputs["entropies"]
         self.beta = self._price_of_cycle if self.args.kl_in == "loss" else 0.0
         try:
             return super()._compute_loss(model, inputs)

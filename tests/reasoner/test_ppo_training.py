@@ -84,10 +84,8 @@ def test_sharing_a_prompt_changes_neither_scores_nor_gradients(
     adapter = [p for name, p in trainer.model.named_parameters() if "lora_" in name]
     assert adapter
 
-    logps, entropy, _ = trainer._get_per_token_logps_and_entropies(
-        trainer.model, ids, attended, width, compute_entropy=True
-    )
-    shared = torch.autograd.grad((logps * mask).sum(), adapter)
+    read = trainer._read(trainer.model, ids, attended, width, entropy=True, states=True)
+    shared = torch.autograd.grad((read.logps * mask).sum(), adapter)
     outputs = trainer.model(
         input_ids=ids,
         attention_mask=attended,
@@ -98,14 +96,14 @@ def test_sharing_a_prompt_changes_neither_scores_nor_gradients(
     plain = log_all.gather(-1, ids[:, -width:, None]).squeeze(-1)
     expected = torch.autograd.grad((plain * mask).sum(), adapter)
 
-    torch.testing.assert_close(logps * mask, plain * mask, atol=1e-5, rtol=1e-4)
-    assert entropy is not None
     by_hand = torch.distributions.Categorical(logits=log_all).entropy()
-    torch.testing.assert_close(entropy * mask, by_hand * mask, atol=1e-5, rtol=1e-4)
-    with torch.no_grad():
-        trainer._score(batch)
     states, before = outputs.hidden_states[-1][:, -width - 1 : -1], mask[..., None]
-    torch.testing.assert_close(trainer._states * before, states * before, atol=1e-5, rtol=1e-4)
+    assert trainer._trace is not None
+    # What is read, and what the writing took down.
+    for trace in (read, trainer._trace.of_length(width)):
+        torch.testing.assert_close(trace.logps * mask, plain * mask, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(trace.entropies * mask, by_hand * mask, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(trace.states * before, states * before, atol=1e-5, rtol=1e-4)
     for one, other in zip(shared, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
 
@@ -364,9 +362,12 @@ def test_a_critic_reads_the_states_it_is_named_for(
 
     monkeypatch.setattr(trainer, "_judge", spying)
     batch = scored(trainer)
+    of_batch = trainer._of_batch(batch)
     with torch.no_grad():
-        trainer._score_reference(batch) if critic == "separate" else trainer._score(batch)
-    torch.testing.assert_close(read[0], trainer._states)
+        own = trainer._own_trace(*of_batch).states
+        with trainer.model.disable_adapter():
+            reference = trainer._read(trainer.model, *of_batch, states=True).states
+    torch.testing.assert_close(read[0], reference if critic == "separate" else own)
     assert trainer._metrics["train"]["kl_sequence"][-1] != 0
 
 

@@ -13,7 +13,7 @@ from envs.files import write_json
 from experiments.config import Config
 from experiments.held_out_measure import measure_held_out
 from experiments.measure_intervals import share_of_way
-from experiments.measure_panel import Panel, Writer, ask, sampler
+from experiments.measure_panel import Panel, Said, Writer, ask, sampler
 from experiments.measure_samples import claim_marks, shown_rows
 from experiments.measure_writing import Judge, as_figures, paired
 from experiments.simulate import interval
@@ -53,12 +53,23 @@ def measure_ppo(
     """
     config: Config = context.config
     judge = Judge(shop.visitors, mix.checker, panel, rng)
-    models, said = {}, {}
-    for name, folder in (("sft", context.inputs["sft"]), ("ppo", context.out)):
-        context.say(f"writing {2 * len(panel.prompts):,} reasons for held-out items with {name}")
-        models[name] = load_reasoner(folder)
-        said[name] = ask(sampler(*models[name], config.ppo, panel.samples), panel, context.seed + 1)
-    said["fallback"] = judge.rules(rng)
+    writers = {"sft": load_reasoner(context.inputs["sft"]), "ppo": load_reasoner(context.out)}
+    samplers = {
+        name: sampler(*writer, config.ppo, panel.samples) for name, writer in writers.items()
+    }
+    seed, copies = context.seed + 1, max(BEST_OF, panel.samples)
+    context.say(f"writing {copies * panel.count:,} reasons with sft, for the best of {BEST_OF}")
+    many = _many(sampler(*writers["sft"], config.ppo, copies), panel, copies, seed)
+    context.say(f"writing {3 * len(panel.prompts):,} more for held-out items with sft and ppo")
+    said = {
+        # The first samples of a prompt are the same however many are asked for.
+        "sft": Said(
+            [text for texts in many for text in texts[: panel.samples]],
+            samplers["sft"](panel.other_prompts, seed),
+        ),
+        "ppo": ask(samplers["ppo"], panel, seed),
+        "fallback": judge.rules(rng),
+    }
     measured = {name: judge.measure(texts) for name, texts in said.items()}
     scored = {
         name: mix.score(panel.items, panel.segments, each.texts) for name, each in said.items()
@@ -67,14 +78,16 @@ def measure_ppo(
     log_ratio = np.subtract(
         *(
             sequence_log_probs(
-                *models[name], panel.prompts, said["ppo"].texts, temperature=config.ppo.temperature
+                *writers[name],
+                panel.prompts,
+                said["ppo"].texts,
+                temperature=config.ppo.temperature,
+                copies=panel.samples,
             )
             for name in ("ppo", "sft")
         )
     )
-    context.say(f"writing {BEST_OF * panel.count:,} reasons for the best of {BEST_OF}")
-    write = sampler(*models["sft"], config.ppo, BEST_OF)
-    best = best_rewards(write, mix, panel, context.seed + 1).max(axis=1)
+    best = best_rewards([row[:BEST_OF] for row in many], mix, panel).max(axis=1)
     share = share_of_way(worth["sft"], worth["ppo"], best, panel.prompt_items, rng)
     texts = {name: each.texts for name, each in said.items()}
     write_json(context.out / "samples.json", _samples(shop, panel, texts, scored))
@@ -102,32 +115,34 @@ def measure_ppo(
     figures["writing"]["paired"] = as_figures(changes)
     figures["held_out_shop"] = measure_held_out(
         context, shop, config.held_out, mix, panel, (texts["sft"], texts["ppo"]),
-        (
-            sampler(*models["sft"], config.ppo, panel.samples),
-            sampler(*models["ppo"], config.ppo, panel.samples),
-        ),
+        (samplers["sft"], samplers["ppo"]),
     )  # fmt: skip
     _warn_about(context, figures)
     return figures
 
 
-def best_rewards(write: Writer, mix: RewardMix, panel: Panel, seed: int) -> F64:
-    """Return the uplift of ``BEST_OF`` texts of each prompt, (prompts, BEST_OF).
+def _many(write: Writer, panel: Panel, copies: int, seed: int) -> list[list[str]]:
+    """Return what a writer says when asked ``copies`` times about each prompt of the panel."""
+    prompts = panel.prompts[:: panel.samples]
+    texts = write([prompt for prompt in prompts for _ in range(copies)], seed)
+    return [texts[start : start + copies] for start in range(0, len(texts), copies)]
+
+
+def best_rewards(many: Sequence[Sequence[str]], mix: RewardMix, panel: Panel) -> F64:
+    """Return the uplift of as many texts of each prompt, (prompts, n).
 
     Their maximum is what choosing by the reward itself would come to: no training is needed for
     it, but every reason would have to be written that many times over.
 
     Args:
-        write: takes each prompt ``BEST_OF`` times in a row.
+        many: n texts of each prompt.
         mix: what a text is worth.
         panel: the prompts.
-        seed: that of the panel's own texts, which are the first of these then.
     """
-    first = slice(None, None, panel.samples)
-    prompts = [prompt for prompt in panel.prompts[first] for _ in range(BEST_OF)]
-    items, segments = (np.repeat(each[first], BEST_OF) for each in (panel.items, panel.segments))
-    uplift = mix.score(items, segments, write(prompts, seed)).uplift
-    return uplift.reshape(-1, BEST_OF).astype(np.float64)
+    first, n = slice(None, None, panel.samples), len(many[0])
+    items, segments = (np.repeat(each[first], n) for each in (panel.items, panel.segments))
+    uplift = mix.score(items, segments, [text for texts in many for text in texts]).uplift
+    return uplift.reshape(-1, n).astype(np.float64)
 
 
 def _samples(

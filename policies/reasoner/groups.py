@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
-from policies.reasoner.cache import roomy_cache
 from policies.reasoner.generate import count, read
 from policies.reasoner.trace import last_states
 
@@ -16,6 +16,7 @@ def read_groups(
     attended: Tensor,
     width: int,
     group: int,
+    cache: DynamicCache,
     want_states: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return logits and states before each completion token, ``(B, T', V)`` and ``(B, T', H)``.
@@ -30,12 +31,13 @@ def read_groups(
         attended: 1 on real tokens, ``(B, P + width) int64``.
         width: the length that completions are padded to; T' <= ``width`` is what these rows need.
         group: completions of each prompt, side by side.
+        cache: an empty one for the model, without room.
         want_states: whether H is the model's width, or 0.
     """
     border = ids.size(1) - width
     first = int(attended.any(dim=0).int().argmax())
     end = border + int(attended[:, border:].sum(dim=1).max().clamp(min=1))
-    positions, cache = count(attended), roomy_cache(model.config)
+    positions = count(attended)
     prompt = (slice(None, None, group), slice(first, border))
     read_prompt = read(
         model, ids[prompt], attended[prompt], cache, positions[prompt], keep=1, states=want_states

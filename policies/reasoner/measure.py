@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
+from policies.reasoner.cache import roomy_cache
 from policies.reasoner.generate import Writer, left_pad
 from policies.reasoner.groups import read_groups
 from policies.reasoner.trace import chosen, log_chances
@@ -41,7 +42,8 @@ def sequence_log_probs(
         ids, attended = (x.repeat_interleave(copies, dim=0) for x in (ids, attended))
         ids, attended = torch.cat([ids, told], dim=1), torch.cat([attended, counts], dim=1)
         ids, attended = ids.to(model.device), attended.to(model.device)
-        logits, _ = read_groups(model, ids, attended, told.size(1), copies, want_states=False)
+        cache = roomy_cache(model.config)
+        logits, _ = read_groups(model, ids, attended, told.size(1), copies, cache, False)
         log_probs = chosen(log_chances(logits, temperature), told.to(model.device)).cpu()
         found.append((log_probs * counts).sum(dim=1).double().numpy())
     return np.concatenate(found)

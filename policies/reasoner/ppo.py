@@ -25,6 +25,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from envs.files import read_json, write_json
+from policies.reasoner.cache import roomy_cache
 from policies.reasoner.critic import CriticLearner
 from policies.reasoner.gae import gae, leave_one_out, token_rewards, whiten
 from policies.reasoner.generate import left_pad, write
@@ -202,8 +203,9 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
         """Read prompts with completions padded to ``width``; entropies and states if asked for."""
         parts = []
         for rows in torch.arange(len(ids)).split(self.args.per_device_train_batch_size):
+            cache = roomy_cache(self.model.config)
             logits, before = read_groups(
-                model, ids[rows], attended[rows], width, self.num_generations, states
+                model, ids[rows], attended[rows], width, self.num_generations, cache, states
             )
             log_all = log_chances(logits, self.temperature)
             logps = chosen(log_all, ids[rows, -width:][:, : logits.size(1)])

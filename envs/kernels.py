@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from envs.behaviour import browse_logit, cosine, persuasion, price_fit, purchase_logit, sigmoid
+from envs.behaviour import (
+    answering,
+    browse_logit,
+    cosine,
+    persuasion,
+    price_fit,
+    purchase_logit,
+    sigmoid,
+)
 from envs.compiled import compiled
 from envs.counter_rng import fold_one, uniform
 from envs.observation import CLASS
@@ -25,6 +33,7 @@ from envs.tables import (
     SENSITIVITY,
 )
 
+HOME, SIMILAR, SEARCH = range(3)
 #: What a coin flip is for: the second counter of a session's key.
 SHOPPER, SCENE, ANCHOR, OFFSET, CLICK, BUY, LEAVE, FOLLOW, ASK, QUERY, RETURN = range(11)
 
@@ -162,10 +171,11 @@ def appeal_rows(
                 dot += taste[row, aspect] * traits[item, ASPECTS + aspect]
             match = cosine(dot, taste_norm * traits[item, NORM])
             quality = traits[item, QUALITY]
+            relevance = tables.pool_relevance[anchor, columns[row, place]]
+            answer = answering(relevance) if state.scene[row] == SEARCH else zero
             price = price_fit(traits[item, PRICE_Z], point) * sensitivity
             logit = browse_logit(
-                config, match, tables.affinity[shopper, kind],
-                tables.pool_relevance[anchor, columns[row, place]], price, quality,
+                config, match, tables.affinity[shopper, kind], relevance, answer, price, quality,
                 state.satiation[row, kind],
             )  # fmt: skip
             lies = zero

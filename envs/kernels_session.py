@@ -23,12 +23,15 @@ from envs.kernels import (
     ASK,
     BUY,
     FOLLOW,
+    HOME,
     LEAVE,
     OFFSET,
     QUERY,
     RETURN,
     SCENE,
+    SEARCH,
     SHOPPER,
+    SIMILAR,
 )
 from envs.observation import CLASS
 from envs.tables import (
@@ -46,8 +49,6 @@ from envs.tables import (
     VISIT_PAGE,
     VISIT_PURCHASES,
 )
-
-HOME, SIMILAR, SEARCH = range(3)
 
 
 @jittable

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from envs.best_items import best_items
 from envs.catalogue import Catalogue
 from envs.progress import Progress, silent
+from envs.relevance import Relevance
 from envs.shoppers import Profiles
 from envs.similarity import (
     SCENES,
-    SCORES,
     Anchors,
     ItemIndex,
     SimilarityConfig,
@@ -38,7 +38,6 @@ _BLOCKED_CHUNK = 128
 _QUERY_CELLS = 2**24
 _SIMILAR = SCENES.index("similar")
 _SEARCH = SCENES.index("search")
-_SCENE_SCORE = SCORES.index("scene")
 
 
 @dataclass(frozen=True)
@@ -199,41 +198,6 @@ def lenders(index: ItemIndex, owners: I64) -> NDArray[np.int32]:
     return found
 
 
-class _Relevance:
-    """Hidden relevance of the items of a pool.
-
-    0 at home (taste alone decides); beside an item, the mean of same class and the cosine of the
-    aspect vectors; in search, the human judgement where there is one, else the share of query words
-    that title, class or brand hold.
-    """
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        x = catalogue.aspect_matrix
-        self.unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
-        self.class_index = catalogue.class_index
-        rows = {query: row for row, query in enumerate(catalogue.queries["query_id"])}
-        table = catalogue.judgements
-        places = catalogue.positions(table["item_id"]).tolist()
-        self.judged = {
-            (rows[query], item): float(rating) / 3.0
-            for query, item, rating in zip(table["query_id"], places, table["rating"])
-        }
-
-    def of(self, scene: int, rows: I64, pool: I64, scores: F32) -> F32:
-        """Relevance (n, P) of pools (n, P) with scores (n, P, 6); rows are shoppers, items, ..."""
-        if scene == _SIMILAR:
-            same = self.class_index[pool] == self.class_index[rows][:, None]
-            cosine = np.einsum("npa,na->np", self.unit[pool], self.unit[rows])
-            return (0.5 * same + 0.5 * cosine).astype(np.float32)
-        relevant = np.zeros(pool.shape, dtype=np.float32)
-        if scene == _SEARCH:
-            relevant = scores[..., _SCENE_SCORE].copy()
-            for row, column in np.ndindex(*pool.shape):
-                key = (int(rows[row]), int(pool[row, column]))
-                relevant[row, column] = self.judged.get(key, relevant[row, column])
-        return relevant
-
-
 def anchor_count(catalogue: Catalogue, profiles: Profiles, config: SimilarityConfig) -> int:
     """Number of pools that `build_pools` makes and reports progress of."""
     items = min(max(config.item_anchors, len(catalogue.classes)), catalogue.n_items)
@@ -253,7 +217,7 @@ def build_pools(
     Time grows with anchors times items (some 10 ns a pair); memory with the items alone.
     """
     queries = catalogue.queries["query"].tolist()
-    relevance = _Relevance(catalogue)
+    relevance = Relevance(catalogue, index)
     popularity = item_popularity(profiles, catalogue.n_items)
     owners = pool_owners(catalogue.class_index, popularity, config.item_anchors)
     every: list[I64] = [np.arange(len(profiles.shopper_ids)), owners, np.arange(len(queries))]

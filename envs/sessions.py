@@ -18,7 +18,7 @@ from envs import kernels, kernels_session
 from envs.behaviour import sigmoid
 from envs.clicks import ClickModel
 from envs.counter_rng import Keys
-from envs.kernels_session import HOME, SEARCH, SIMILAR
+from envs.kernels import HOME, SEARCH, SIMILAR
 from envs.liking import BANDS
 from envs.observation import (
     CONTEXT_FEATURES,

@@ -32,7 +32,7 @@ I64 = NDArray[np.int64]
 #: Behaviour weights that get a random factor. The biases follow from the level that is kept, the
 #: reward's own weights are the unit of the result, and the scenes are the catalogue's.
 WEIGHTS = (
-    "w_match", "w_class", "w_scene", "w_price", "w_quality", "w_satiation",
+    "w_match", "w_class", "w_scene", "w_search", "w_price", "w_quality", "w_satiation",
     "w_reason", "w_dilute", "w_length", "words_free",
     "buy_match", "buy_price", "buy_quality", "buy_lie", "trust_lost", "trust_won",
     "satiation_gain", "leave_no_click", "leave_distrust", "leave_satiation", "leave_impatience",
@@ -142,7 +142,7 @@ def _logits(world: World, shoppers: I64, items: I64) -> tuple[F64, F64]:
     price = price * people.price_sensitivity[shoppers]
     quality, nothing = world.quality[items], np.zeros(len(items), dtype=np.float32)
     affinity = people.class_affinity[shoppers, world.class_index[items]]
-    look = browse_logit(world.config, match, affinity, nothing, price, quality, nothing)
+    look = browse_logit(world.config, match, affinity, nothing, nothing, price, quality, nothing)
     buy = purchase_logit(world.config, match, price, quality, nothing)
     return look.astype(np.float64), buy.astype(np.float64)
 

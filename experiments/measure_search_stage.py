@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from envs.clicks import ClickModel
 from envs.observation import context_features, item_features
 from envs.progress import Progress, silent
+from envs.relevance import QUERY_SCORES
 from envs.sessions import SessionState
 from envs.similarity import SCENES, SCORES, ItemIndex
 from envs.store import load_shop
@@ -60,8 +61,6 @@ SESSIONS = 2_000
 MIXES = 300
 #: Weights of how well an item matches the query, beside the trained ranker's own score.
 MATCHING = (0.5, 1.0, 2.0)
-#: The scores that read the query itself.
-_MATCH = [SCORES.index(name) for name in ("text", "graph", "scene")]
 
 
 def search_page(world: World, query: JudgedQuery, scores: F32, shoppers: I64) -> Page:
@@ -98,7 +97,7 @@ def matching(policy: SlatePolicy, weight: float) -> SlatePolicy:
 
     def score(page: Page) -> F32:
         mask = page.observation["mask"]
-        match = page.observation["items"][..., _MATCH].mean(axis=-1)
+        match = page.observation["items"][..., list(QUERY_SCORES)].mean(axis=-1)
         return _standard(policy.score(page), mask) + weight * _standard(match, mask)
 
     return SlatePolicy(f"{policy.name}+{weight:g}*match", score)

@@ -14,8 +14,8 @@ a constant and O_i drops out: uplift = E_u[E_i·(p1·w1 - p0·w0)].
 
 Expected, not sampled: the shop's own equations (`envs.behaviour`) and its click model are
 evaluated, so the reward has no noise of coin flips. The unit is reward per impression, in median
-margins of the catalogue. Left out: that a page with a click keeps the shopper, and that the ranker
-would move the item.
+margins of the catalogue. Left out: that a page with a click keeps the shopper, that the ranker
+would move the item, and what more a search asks of relevance (`shop.w_search`).
 """
 
 from __future__ import annotations
@@ -97,9 +97,16 @@ class ClickReward:
         price = price * people.price_sensitivity[panel]
         quality = world.quality[items][:, None]
         affinity = people.class_affinity[panel, world.class_index[items][:, None]]
-        relevance = self._relevance[items][:, None]
+        relevance, no_query = self._relevance[items][:, None], np.float32(0)
         base = browse_logit(
-            shop, match, affinity, relevance, price, quality, np.full_like(match, config.satiation)
+            shop,
+            match,
+            affinity,
+            relevance,
+            no_query,
+            price,
+            quality,
+            np.full_like(match, config.satiation),
         )
         liked = np.einsum("nma,na->nm", taste, claims)
         lies = unsupported[:, None]

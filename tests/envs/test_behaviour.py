@@ -21,7 +21,8 @@ from envs.behaviour import (
 
 #: Round numbers, so that the expected values can be worked by hand.
 HAND = ShopConfig(
-    bias=-4, w_match=2, w_class=1, w_scene=3, w_price=0.5, w_quality=1, w_satiation=2,
+    bias=-4, w_match=2, w_class=1, w_scene=3, w_search=4, w_price=0.5, w_quality=1,
+    w_satiation=2,
     words_free=18, w_length=0.5, buy_bias=-3, buy_match=2, buy_price=1, buy_quality=1, buy_lie=1.5,
     trust_lost=0.25, trust_won=0.1, leave_bias=-3, leave_no_click=1, leave_distrust=2,
     leave_satiation=1, leave_impatience=0.25,
@@ -40,8 +41,11 @@ def test_sigmoid_is_logistic_and_never_overflows() -> None:
 
 def test_browse_logit_by_hand() -> None:
     # -4 + 2*0.5 - 0.2 + 3*0.5 + 0.5*0.8 + 1*0.6 - 2*0.25 = -1.2
-    terms = (0.5, -0.2, 0.5, 0.8, 0.6, 0.25)
+    terms = (0.5, -0.2, 0.5, 0, 0.8, 0.6, 0.25)
     np.testing.assert_allclose(browse_logit(HAND, *map(f32, terms)), [-1.2], rtol=1e-5)
+    # The same item in a search that it answers in nothing: 3*0.5 and 4*0.5 less.
+    searched = (0.5, -0.2, 0, -0.5, 0.8, 0.6, 0.25)
+    np.testing.assert_allclose(browse_logit(HAND, *map(f32, searched)), [-4.7], rtol=1e-5)
 
 
 def test_persuasion_by_hand() -> None:
@@ -101,7 +105,8 @@ def test_trust_stays_in_its_range_and_moves_the_right_way(
 
 #: Direction of each term of the default shop: +1 attracts, -1 repels.
 BROWSE_TERMS = {
-    "match": 1, "affinity": 1, "relevance": 1, "price": 1, "quality": 1, "satiation": -1,
+    "match": 1, "affinity": 1, "relevance": 1, "answer": 1, "price": 1, "quality": 1,
+    "satiation": -1,
 }  # fmt: skip
 
 

@@ -94,11 +94,14 @@ def test_each_slot_shows_the_reason_that_was_chosen_for_it(world: World) -> None
     words = np.stack([t.words for t in world.variants])[chosen, items, segment]
     taste = state.taste[:, None]
     price = price_fit(world.price_z[items], people.price_point[state.shopper][:, None])
+    relevance = world.pools.relevance[state.anchor[:, None], columns]
+    searching = (state.scene == sessions.SEARCH)[:, None]
     logit = browse_logit(
         world.config,
         taste_match(taste, world.aspects[items]),
         people.class_affinity[state.shopper[:, None], world.class_index[items]],
-        world.pools.relevance[state.anchor[:, None], columns],
+        relevance,
+        np.where(searching, relevance - np.float32(0.75), np.float32(0)),
         price * people.price_sensitivity[state.shopper][:, None],
         world.quality[items],
         np.float32(0),  # nothing was shown yet
@@ -106,8 +109,9 @@ def test_each_slot_shows_the_reason_that_was_chosen_for_it(world: World) -> None
     pull = persuasion(
         world.config, state.trust[:, None], (claims * taste).sum(-1), claims.sum(-1), words
     )
+    # `sigmoid` adds 1 and a tanh: in float32 its rounding is absolute.
     np.testing.assert_allclose(
-        charm.attraction, sigmoid(logit + world.config.w_reason * pull), rtol=1e-5
+        charm.attraction, sigmoid(logit + world.config.w_reason * pull), rtol=1e-5, atol=1e-7
     )
     lies = np.stack([t.unsupported for t in world.variants])[chosen, items, segment]
     np.testing.assert_array_equal(charm.unsupported, lies)

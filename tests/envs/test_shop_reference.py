@@ -81,11 +81,13 @@ class Shopper:
         distance = float(world.price_z[item]) - float(people.price_point[self.number])
         price = math.exp(-(distance**2) / 2) * float(people.price_sensitivity[self.number])
         quality, kind = float(world.quality[item]), int(world.class_index[item])
+        relevance = float(world.pools.relevance[self.anchor, column])
         logit = (
             config.bias
             + config.w_match * match
             + config.w_class * float(people.class_affinity[self.number, kind])
-            + config.w_scene * float(world.pools.relevance[self.anchor, column])
+            + config.w_scene * relevance
+            + config.w_search * (relevance - 0.75) * (self.scene == SEARCH)
             + config.w_price * price
             + config.w_quality * quality
             - config.w_satiation * self.satiation[kind]

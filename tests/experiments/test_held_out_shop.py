@@ -84,7 +84,8 @@ def _level(world: World) -> tuple[float, float]:
     price = price_fit(world.price_z[items], people.price_point[shoppers])
     price = price * people.price_sensitivity[shoppers]
     affinity = people.class_affinity[shoppers, world.class_index[items]]
-    look = sigmoid(browse_logit(world.config, match, affinity, 0, price, world.quality[items], 0))
+    terms = (match, affinity, 0, 0, price, world.quality[items], 0)
+    look = sigmoid(browse_logit(world.config, *terms))
     return float(look.mean()), float(look.std() / look.mean() / np.sqrt(8_192))
 
 

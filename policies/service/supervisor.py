@@ -96,7 +96,9 @@ class _Supervisor:
         self._changing = asyncio.Lock()
         self._changes, self._tickets = 0, 0
         self._announced = False
+        #: What the user can mend, and whether it is us who are at fault.
         self._failure: str | None = None
+        self._broken = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> int:
@@ -119,6 +121,8 @@ class _Supervisor:
             await asyncio.wait(late)
         if self._failure is not None:
             raise UserError(self._failure)
+        if self._broken:
+            raise RuntimeError("a worker ended before it was ready; what it said stands above")
         return 0
 
     async def _keep(self) -> None:
@@ -128,7 +132,7 @@ class _Supervisor:
             if not self._stopping.is_set():
                 if not self._announced:
                     # Nothing has ever worked: to try again and again would hide why.
-                    self._failure = self._failure or "a worker ended before it was ready"
+                    self._broken = self._failure is None
                     self._stopping.set()
                     return
                 await asyncio.sleep(_PAUSE)

@@ -4,16 +4,21 @@ A log of a real shop must say what could have been shown: one more column, ``can
 of item ids that were ranked (on any row of a slate; the slate's items are among them), beside
 ``shopper_id`` and, on search pages, ``query``. Features are not logged: the bundle computes them
 from its own catalogue and profiles, as it would have done when asked. So the target is the shelf
-that ``recommend`` deploys: it takes each page for the first of its session, and a page without a
-query, such as one beside an item, for a home page. It keeps the bundle's rules, which count in the
-probabilities: what they filter has none.
+that ``recommend`` deploys. It keeps the bundle's rules, which count in the probabilities: what they
+filter has none.
+
+Two more columns are those of a log of the service: ``beside``, the item that a page showed others
+beside, and ``pages``, what the shopper had seen in the visit, as JSON. Without them a page is the
+first of its session, and one without a query is a home page.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +32,8 @@ from envs.sessions import SEARCH
 from envs.world import World
 from experiments.ope.impressions import ShopNames
 from policies.baselines import Page, SlatePolicy
-from policies.bundle import Bundle, Visit
+from policies.bundle import Bundle, Session, SessionPage, Visit
+from policies.bundle_session import Past, past_of
 from policies.constraints import with_rules
 from policies.constraints_page import page_rules
 from policies.logging_policies import LoggingPolicy
@@ -40,8 +46,8 @@ _KEPT = 2**28
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-#: Row of a shopper and the query, if any -> what the bundle would have been asked.
-FindVisit = Callable[[int, str | None], Visit]
+#: Row of a shopper, the query and the item beside, if any -> what the bundle would have been asked.
+FindVisit = Callable[[int, str | None, str | None], Visit]
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,9 @@ def cached_visits(bundle: Bundle) -> FindVisit:
     A query that nothing matches is a home page, as in `Bundle.recommend`.
     """
 
-    def visit(row: int, query: str | None) -> Visit:
+    def visit(row: int, query: str | None, beside: str | None = None) -> Visit:
+        if beside is not None and beside in bundle.catalogue.item_position:
+            return bundle.beside(row, bundle.catalogue.item_position[beside])
         if query:
             found = bundle.search(row, query)
             if len(bundle.candidates(found)):
@@ -121,6 +129,8 @@ class _Log:
     candidates: NDArray[np.object_]
     shopper_id: NDArray[np.object_]
     query: NDArray[np.object_]
+    beside: NDArray[np.object_]
+    pages: NDArray[np.object_]
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> _Log:
@@ -128,7 +138,15 @@ class _Log:
         return cls(
             *(
                 frame[name].to_numpy(dtype=object) if name in frame else nothing
-                for name in ("slate_id", "item_id", CANDIDATES, "shopper_id", "query")
+                for name in (
+                    "slate_id",
+                    "item_id",
+                    CANDIDATES,
+                    "shopper_id",
+                    "query",
+                    "beside",
+                    "pages",
+                )
             )
         )
 
@@ -145,13 +163,29 @@ def _ask(log: _Log, rows: I64, bundle: Bundle, visit: FindVisit) -> _Asked:
         raise UserError(
             f"column {CANDIDATES!r}: slate {slate_id!r} shows an item that is not among them."
         )
-    shopper, query = log.shopper_id[first], log.query[first]
+    shopper, query, beside = log.shopper_id[first], log.query[first], log.beside[first]
     unknown = len(bundle.rows)  # the average shopper
     row = bundle.rows.get(shopper, unknown) if isinstance(shopper, str) else unknown
     observation = bundle.observation_for(
-        visit(row, query if isinstance(query, str) else None), items
+        visit(row, _text(query), _text(beside)), items, _past(log.pages[rows], bundle)
     )
     return _Asked(rows, observation, items, np.array([place[item] for item in shown.tolist()]))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _past(pages: NDArray[np.object_], bundle: Bundle) -> Past | None:
+    """What the shopper had seen, from the JSON on any row of a slate."""
+    told = next((value for value in pages if isinstance(value, str)), None)
+    if told is None:
+        return None
+    settings, catalogue = bundle.manifest.settings, bundle.catalogue
+    return past_of(
+        Session([SessionPage(**page) for page in json.loads(told)]), catalogue.item_position,
+        catalogue.class_index, len(catalogue.classes), settings.slots, settings.session,
+    )  # fmt: skip
 
 
 def _items(ids: list[str], bundle: Bundle, where: str) -> I64:
@@ -211,7 +245,7 @@ def bundle_policy(bundle: Bundle, world: World, names: ShopNames) -> SlatePolicy
         for row, shopper in enumerate(page.state.shopper):
             searching = page.state.scene[row] == SEARCH
             query = queries[page.state.anchor[row] - first_query] if searching else None
-            asked = visit(known[shopper], query)
+            asked = visit(known[shopper], query, None)
             seen.append(bundle.observation_for(asked, items[candidates[row]]))
         joined = {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
         # What may be shown is the page's, not what the bundle would guess.

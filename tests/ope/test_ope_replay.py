@@ -116,7 +116,11 @@ class OneShelf:
     def candidates(self, visit: str) -> list[int]:
         return [] if visit == "nothing" else [0]
 
-    def observation_for(self, visit: str, items: np.ndarray) -> dict[str, np.ndarray]:
+    def beside(self, row: int, item: int) -> str:
+        self.asked.append((f"beside {item}", row))
+        return "beside"
+
+    def observation_for(self, visit: str, items: np.ndarray, past: object) -> dict[str, np.ndarray]:
         return {"items": items[None], "mask": np.ones((1, len(items)), dtype=np.float32)}
 
     def logits(self, observation: dict[str, np.ndarray]) -> np.ndarray:
@@ -154,6 +158,8 @@ def test_a_bundle_scores_the_candidates_by_hand() -> None:
         ({"shopper_id": "new", "query": "lamp"}, ("lamp", 1)),
         ({"shopper_id": "known", "query": "nothing"}, ("home", 0)),
         ({"shopper_id": "known", "query": None}, ("home", 0)),
+        ({"shopper_id": "known", "beside": "c"}, ("beside 2", 0)),
+        ({"shopper_id": "known", "beside": "z"}, ("home", 0)),
     ],
 )
 def test_a_bundle_is_asked_for_the_page_that_was_shown(

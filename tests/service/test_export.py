@@ -142,9 +142,8 @@ def test_a_slate_and_its_propensities_follow_from_its_id(filled: Served, log: Pa
 
 
 def test_a_bundle_finds_its_own_propensities_in_the_log(filled: Served, log: Path) -> None:
-    # The target takes every page for the first of a visit that stands beside no item.
+    # In every scene and on every page of a visit.
     frame = read_feedback(log)
-    frame = frame[(frame["step"] == 0) & (frame["scene"] != "similar")].reset_index(drop=True)
     bundle = filled.client.service.room.served.bundle
     target = bundle_target(frame, bundle, PlackettLuce(_TEMPERATURE))
     for name in ("pscore", "pscore_cascade", "pscore_item_position"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from envs.assemble import Shop, open_shop, synthetic_visitors
+from envs.assemble import Shop, Visitors, open_shop, synthetic_visitors
 from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
 from envs.shoppers import ShopperConfig
 from envs.similarity import SCORES, SimilarityConfig
@@ -72,10 +72,11 @@ def make_scorer() -> SlateScorer:
     return scorer.eval()
 
 
-def make_bundle(path: Path, reasoner: Path | None) -> Made:
-    """Export a bundle of 80 items and 60 shoppers."""
+def make_bundle(path: Path, reasoner: Path | None, visitors: Visitors | None = None) -> Made:
+    """Export a bundle of 80 items and 60 shoppers, or of the 80 items of other visitors."""
     rng = np.random.default_rng(5)
-    visitors = synthetic_visitors(SyntheticConfig(items=80), ShopperConfig(shoppers=60), rng)
+    if visitors is None:
+        visitors = synthetic_visitors(SyntheticConfig(items=80), ShopperConfig(shoppers=60), rng)
     shop = open_shop(visitors, SimilarityConfig(pool=40), rng)
     checker = ClaimChecker(visitors.catalogue)
     # Item 0 has no reason, as where a book was written for some items only.

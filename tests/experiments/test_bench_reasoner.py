@@ -15,3 +15,10 @@ def test_parts_update_and_rest_make_up_the_whole_cycle() -> None:
     assert sum(values[0] for name, values in seconds.items() if name != "total") == pytest.approx(
         seconds["total"][0]
     )
+
+
+def test_what_no_cycle_had_to_do_took_no_time() -> None:
+    cycle = {f"seconds_{part}": 0.1 for part in PARTS if part != "logprobs"}
+    seconds = _by_part([{**cycle, "seconds": 1.0}], np.array([1.0]))
+    assert seconds["logprobs"] == [0]
+    assert seconds["update"] == pytest.approx([0.6])

@@ -9,8 +9,6 @@ from rewards.claims import TextClaims
 from rewards.phrases import forbidden_phrase
 from rewards.words import is_chinese, normalise
 
-#: The veto of a reason that says the same twice.
-REPEATED = "repeated claim"
 #: Longest reason that is shown, in words.
 MAX_WORDS = 40
 
@@ -63,7 +61,7 @@ def veto(text: str, claims: TextClaims) -> str | None:
         return "unsupported claim"
     stated = [claim.text for claim in claims.claims]
     if len(set(stated)) < len(stated):
-        return REPEATED
+        return "repeated claim"
     plain = normalise(text)
     if _PROMPT.search(plain):
         return "copied prompt"

@@ -14,7 +14,7 @@ from rewards.claims import ClaimChecker, TextClaims, claim_matrix
 from rewards.clicks import ClickReward, ClickRewardConfig
 from rewards.column import finite_column
 from rewards.form import forms
-from rewards.guards import REPEATED, veto
+from rewards.guards import veto
 from rewards.naturalness import NaturalnessReward
 from rewards.scored import Scored as Scored
 from rewards.scored import check_varies
@@ -34,9 +34,6 @@ class RewardConfig(Settings):
     """Weight of the style penalty, in spreads of the uplift over random items and true reasons."""
     veto: float = Field(2.0, ge=0)
     """A vetoed reason gets minus this, in the same spreads, instead of what it would earn."""
-    repeated: float | None = Field(None, ge=0)
-    """A reason that states a claim twice is never shown, but it is no lie. With a number, training
-    takes so much (in spreads) from what it would earn; null treats it like any other veto."""
     naturalness: float = Field(0.0, ge=0)
     """Weight, in spreads, of the log-odds (within -1 and 1) that a discriminator takes the wording
     for that of the corpus; 0 trains no discriminator."""
@@ -113,9 +110,6 @@ class RewardMix:
             )  # fmt: skip
         vetoed = np.array([reason is not None for reason in vetoes], dtype=bool)
         total = np.where(vetoed, -self._config.veto, sum(parts.values()))
-        if self._config.repeated is not None:
-            twice = np.array([reason == REPEATED for reason in vetoes], dtype=bool)
-            total = np.where(twice, sum(parts.values()) - self._config.repeated, total)
         return Scored(
             total=total.astype(np.float32),
             uplift=np.where(vetoed, 0, uplift).astype(np.float32),

@@ -57,10 +57,6 @@ class PpoConfig(Settings):
     """Learning rate of the critic."""
     critic_epochs: int = Field(1, ge=1)
     """Times that the critic learns from a cycle's completions."""
-    critic_prefixes: bool = False
-    """Let the critic see the reward of the text so far, scored as if it ended before each token:
-    more of the reward is foreseen, for a few thousand more scorings a cycle. The reward must not
-    change by being asked."""
     value_clip: float = Field(0.2, gt=0)
     """How far a value may move in a cycle before its gradient stops."""
     max_new_tokens: int = Field(32, ge=1)
@@ -93,8 +89,6 @@ class PpoConfig(Settings):
                 f"minibatches times accumulate ({self.generations} x {self.minibatches} x "
                 f"{self.accumulate})"
             )
-        if self.critic_prefixes and self.critic == "none":
-            raise ValueError("critic_prefixes needs a critic: choose head or separate")
         if self.kl_target is not None and not self.kl_coefficient:
             raise ValueError("kl_target multiplies kl_coefficient, which must then be above 0")
         if self.entropy_coefficient and self.algorithm == "rloo":

@@ -33,7 +33,6 @@ FIGURES = {
     "held_vetoed": "held_vetoed",
     "seconds/generate": "seconds_generate",
     "seconds/reward": "seconds_reward",
-    "seconds/prefix": "seconds_prefix",
     "seconds/logprobs": "seconds_logprobs",
     "seconds/reference": "seconds_reference",
     "seconds/critic": "seconds_critic",

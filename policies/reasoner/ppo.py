@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,6 @@ class PpoArguments(GRPOConfig):
     critic: str = field(default="head", metadata={"help": "head, separate or none."})
     critic_learning_rate: float = field(default=1e-3, metadata={"help": "Rate of the critic."})
     critic_epochs: int = field(default=4, metadata={"help": "Passes of the critic in a cycle."})
-    critic_prefixes: bool = field(default=False, metadata={"help": "Critic reads rewards so far."})
     value_clip: float = field(default=0.2, metadata={"help": "Largest move of a value."})
 
 
@@ -72,8 +71,6 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
         """Build TRL's trainer, and the critic beside it."""
         super().__init__(*args, **kwargs)
         self.kl_price = self.args.kl_coefficient
-        #: Scores the beginnings of completions for the critic (see `reward.prefix_rewards`).
-        self.prefix_rewards: Callable[[list[list[int]], list[int]], Any] | None = None
         self.learner = self._make_learner()
         #: What the policy thinks of the cycle's completions; None until they are read.
         self._trace: Trace | None = None
@@ -85,8 +82,7 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
         if self.args.critic == "none":
             return None
         return CriticLearner(
-            self.model.config.get_text_config().hidden_size
-            + (2 if self.args.critic_prefixes else 0),
+            self.model.config.get_text_config().hidden_size,
             learning_rate=self.args.critic_learning_rate,
             epochs=self.args.critic_epochs,
             minibatches=self.args.steps_per_generation,
@@ -156,15 +152,7 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
         self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, ids: list[list[int]]
     ) -> Tensor:
         with self._timed("reward"):
-            rewards = super()._calculate_rewards(inputs, prompts, completions, ids)
-        if self.prefix_rewards is not None:
-            with self._timed("prefix"):
-                so_far = self.prefix_rewards(ids, [row["row"] for row in inputs])
-                self._so_far = torch.tensor(so_far, dtype=torch.float32, device=rewards.device)
-            # All processes' rewards came back; these are the ones of this process.
-            local = slice(self.accelerator.process_index * len(ids), None)
-            self._earned = rewards.sum(dim=1)[local][: len(ids)]
-        return rewards
+            return super()._calculate_rewards(inputs, prompts, completions, ids)
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -234,8 +222,6 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
         batch |= {"old_per_token_logps": own.logps, "entropies": own.entropies}
         mask = batch["completion_mask"]
         states = reference.states if self.args.critic == "separate" else own.states
-        if self.prefix_rewards is not None:
-            states = self._with_so_far(states)
         kl = kl_k1(own.logps, reference.logps)
         in_loss = self.args.kl_in == "loss"
         # TRL took the group's mean off already; leaving one out of that is the same number.
@@ -253,12 +239,6 @@ class PpoTrainer(OurPrompts, GRPOTrainer):
         self._price_of_cycle = self.kl_price
         self.kl_price = adapted(self.kl_price, metrics["kl_sequence"][-1], self.args.kl_target)
         return batch
-
-    def _with_so_far(self, states: Tensor) -> Tensor:
-        """Add to each state what the text so far would earn, by itself and against the others."""
-        others = (self._earned - leave_one_out(self._earned, self.num_generations))[:, None]
-        extra = torch.stack([self._so_far, self._so_far - others], dim=-1)
-        return torch.cat([states, extra], dim=-1)
 
     def _judge(self, states: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
         """Return advantages ``(B, T)`` of token rewards, and let the critic learn from them.

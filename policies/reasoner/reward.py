@@ -160,31 +160,3 @@ def trl_reward(
 
     score.__name__ = reward_name(reward)
     return score
-
-
-def prefix_rewards(
-    reward: Reward, prompts: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase
-) -> Callable[[list[list[int]], list[int]], F64]:
-    """Return a function that scores every beginning of a completion as if it ended there.
-
-    It is called with the tokens of B completions and the number of each one's row in ``prompts``,
-    and returns ``(B, T) float64``: the reward of the text before each token, 0 before the first
-    and behind the last. Texts that completions of a prompt share are scored once.
-    """
-
-    def score(completion_ids: list[list[int]], rows: list[int]) -> F64:
-        places = [
-            (b, t) for b, tokens_ in enumerate(completion_ids) for t in range(1, len(tokens_))
-        ]
-        beginnings = decode_completions(tokenizer, [completion_ids[b][:t] for b, t in places])
-        keys = [(rows[b], text) for (b, _), text in zip(places, beginnings)]
-        different = list(dict.fromkeys(keys))
-        so_far = np.zeros((len(completion_ids), max(map(len, completion_ids))))
-        if different:
-            asked = [prompts[row] for row, _ in different]
-            total = ask(reward, asked, [text for _, text in different]).total
-            found = dict(zip(different, total))
-            so_far[tuple(np.array(places).T)] = [found[key] for key in keys]
-        return so_far
-
-    return score

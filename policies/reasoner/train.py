@@ -23,7 +23,7 @@ from policies.reasoner.generate import load_reasoner
 from policies.reasoner.held_out import BestAdapter, held_out_measure
 from policies.reasoner.ppo import PpoArguments, PpoTrainer
 from policies.reasoner.prompts import OurPrompts
-from policies.reasoner.reward import Reward, prefix_rewards, trl_reward
+from policies.reasoner.reward import Reward, trl_reward
 from policies.reasoner.reward_state import KeepsReward
 from policies.reasoner.watch import Watch
 from sft.base_model import check_context, encode_prompts
@@ -46,7 +46,7 @@ ENDLESS = 1_000_000
 #: Settings of ours that go to our trainer by their own names.
 OURS = (
     "kl_in", "kl_coefficient", "kl_target", "gamma", "lam", "critic", "critic_learning_rate",
-    "critic_epochs", "critic_prefixes", "value_clip",
+    "critic_epochs", "value_clip",
 )  # fmt: skip
 BEST_FILE = "best.safetensors"
 
@@ -249,8 +249,6 @@ def make_trainer(
     )
     if hasattr(reward, "state"):
         trainer.learned_reward = reward
-    if config.algorithm == "ppo" and config.critic_prefixes:
-        trainer.prefix_rewards = prefix_rewards(reward, prompts, tokenizer)
     watch.trainer = trainer
     return trainer
 

@@ -58,7 +58,7 @@ training.Watch = Seen
 
 config = PpoConfig(
     cycles=3, completions=64, generations=4, minibatches=2, accumulate=2, epochs=2,
-    max_new_tokens=8, kl_target=0.5, critic_prefixes=True, entropy_coefficient=0.01,
+    max_new_tokens=8, kl_target=0.5, entropy_coefficient=0.01,
     checkpoint_every=2, eval_every=2,
 )
 rng = np.random.default_rng(0)

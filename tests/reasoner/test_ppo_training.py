@@ -174,7 +174,7 @@ def saved_adapter(tmp_path: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"kl_target": 0.1, "critic_prefixes": True, "accumulate": 2},
+        {"kl_target": 0.1, "accumulate": 2},
         {"critic": "separate", "kl_in": "loss", "kl_target": 0.1, "entropy_coefficient": 0.01},
     ],
     ids=lambda changes: "-".join(changes),
@@ -190,7 +190,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
 
     def killing(texts: list[str], written: list[str], columns: dict[str, list[Any]]) -> np.ndarray:
         nonlocal cycles
-        cycles += len(written) == 32  # the other calls are for held-out prompts and beginnings
+        cycles += len(written) == 32  # the other calls are for held-out prompts
         if cycles == 3:
             raise Killed
         return fits(texts, written, columns)
@@ -417,8 +417,6 @@ def test_budgets_and_batches_are_checked(
         PpoConfig(completions=40, generations=8, minibatches=4)
     with pytest.raises(ValidationError, match="kl_target multiplies kl_coefficient"):
         PpoConfig(kl_target=5.0, kl_coefficient=0.0)
-    with pytest.raises(ValidationError, match="critic_prefixes needs a critic"):
-        PpoConfig(critic="none", critic_prefixes=True)
     with pytest.raises(ValidationError, match="rloo has no bonus"):
         PpoConfig(algorithm="rloo", entropy_coefficient=0.1)
     monkeypatch.setenv("WORLD_SIZE", "3")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from envs.errors import UserError
-from policies.reasoner.reward import Scores, ask, figures, prefix_rewards, trl_reward
+from policies.reasoner.reward import Scores, ask, figures, trl_reward
 
 ROWS = [{"prompt": f"p{i}", "weight": i} for i in range(3)]
 
@@ -82,9 +82,8 @@ def test_a_reward_that_learns_does_so_from_training_alone() -> None:
     assert wrapped.__name__ == "Learning"
     given = wrapped(completion_ids=[[1, 0], [3, 0]], row=[0, 0], log_metric=lambda *_: None)
     assert given == [1.0, 1.0]
-    prefix_rewards(reward, ROWS, Words())([[1, 0], [3, 0]], [0, 0])
     ask(reward, ROWS[:2], ["a", "b"])
-    assert (reward.learned, reward.asked) == (1, 2)
+    assert (reward.learned, reward.asked) == (1, 1)
 
 
 def test_a_reward_that_raises_is_named_with_its_cause() -> None:
@@ -136,22 +135,3 @@ def test_trl_gets_plain_numbers_and_the_figures() -> None:
     given = wrapped(completion_ids=[[1, 0], [3, 0]], row=[0, 0], log_metric=logged.__setitem__)
     assert given == [1.0, 2.0]
     assert logged == {"distinct2": 0.0, "unique_share": 1.0, "reward_range": 1.0}
-
-
-def test_beginnings_are_scored_as_if_they_ended_there_and_shared_ones_once() -> None:
-    asked: list[tuple[str, str]] = []
-
-    def length(prompts: list[str], texts: list[str], _: dict[str, list[Any]]) -> np.ndarray:
-        asked.extend(zip(prompts, texts, strict=True))
-        return np.array([float(len(text)) for text in texts])
-
-    so_far = prefix_rewards(length, ROWS, Words())
-    values = so_far([[2, 1, 0], [2, 3, 0], [1, 0]], [0, 0, 1])
-    # The reward before each token: of nothing, of "very", of "very good".
-    assert values.tolist() == [[0, 4, 9], [0, 4, 8], [0, 4, 0]]
-    assert sorted(asked) == [
-        ("p0", "very"),
-        ("p0", "very bad"),
-        ("p0", "very good"),
-        ("p1", "good"),
-    ]

@@ -12,6 +12,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from envs.files import write_text
+from experiments.bidi import unturned
 from experiments.report_curves import curves, held_out_losses
 from experiments.report_data import Run, read_report
 from experiments.report_order import (
@@ -117,7 +118,7 @@ def render(run: Run) -> str:
     simulate = run.simulate
     pairs = return_pairs(simulate) if simulate else []
     main, more = curves(run)
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         run=run,
         metric_names=METRICS,
         known_policies=POLICIES,
@@ -169,6 +170,7 @@ def render(run: Run) -> str:
         if run.config
         else None,
     )
+    return unturned(page)
 
 
 def _training_figures(sft: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from envs.errors import UserError
 from envs.files import write_text
 from envs.similarity import SCORES
 from envs.statistics import PUBLISHED, ShopStatistics
+from experiments.bidi import unturned
 from experiments.charts import Series, line_chart
 from experiments.report import pieces
 from experiments.report_data import Simulation
@@ -92,7 +93,7 @@ def render(
     }  # fmt: skip
     simulation = Simulation.model_validate(result)
     pairs = return_pairs(simulation)
-    return environment.get_template("session_report.html.j2").render(
+    page = environment.get_template("session_report.html.j2").render(
         style=_style(environment),
         result=result,
         summary=_summary(simulation),
@@ -113,6 +114,7 @@ def render(
         currency=currency,
         command=command,
     )
+    return unturned(page)
 
 
 def _style(environment: Environment) -> Markup:

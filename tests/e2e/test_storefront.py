@@ -56,7 +56,8 @@ def page(browser: Browser, service: Running) -> Iterator[Page]:
         made.goto(service.url)
         shown(made)
         yield made
-        assert [c for c in complaints if "net::ERR_FAILED" not in c] == []
+        # Chromium itself notes each answer that is no success, which some tests arrange.
+        assert [c for c in complaints if "Failed to load resource" not in c] == []
 
 
 def titles(page: Page) -> list[str]:
@@ -337,6 +338,53 @@ def test_chinese(browser: Browser, service: Running) -> None:
         expect(page.get_by_role("heading", level=1)).to_have_text("For s00")
         expect(page.locator(".state").first).to_have_text("Viewed")
         page.unroute_all(behavior="wait")
+
+
+def test_a_finger_opens_and_closes_a_fact(browser: Browser, service: Running) -> None:
+    size: Any = {"width": 390, "height": 844}
+    with browser.new_context(viewport=size, has_touch=True, is_mobile=True) as context:
+        page = context.new_page()
+        page.goto(service.url)
+        shown(page)
+        claim, other = (page.locator(".claim").nth(place) for place in (0, 1))
+        claim.tap()
+        expect(page.get_by_role("tooltip")).to_have_count(1)
+        other.tap()
+        expect(page.get_by_role("tooltip")).to_have_count(1)
+        box = page.get_by_role("tooltip").bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= size["width"]
+        other.tap()
+        expect(page.get_by_role("tooltip")).to_have_count(0)
+
+
+def test_waiting_is_told_and_a_refusal_says_what_to_do(page: Page) -> None:
+    old = titles(page)
+    held: list[Route] = []
+    page.route("**/v1/shelf", lambda route: held.append(route))
+    page.get_by_role("group", name="Order").get_by_role("radio", name="Similarity").check()
+    expect(page.get_by_role("status")).to_have_text("Setting out the shelf…")
+    assert titles(page) == old  # nothing goes before what comes is there
+    held.pop().continue_()
+    shown(page)
+    expect(page.get_by_role("status")).to_have_text("4 items, page 1.")
+    kept = titles(page)
+    assert kept != old
+
+    alert = page.get_by_role("alert")
+    for status, says in ((429, "Too many requests"), (413, "too large"), (422, "cannot do this")):
+        page.get_by_role("button", name="Next page").click()
+        expect(page.locator("[aria-busy=true]")).to_have_count(1)
+        error = {"code": "any", "message": "<b>no</b>", "where": "body.k"}
+        held.pop().fulfill(status=status, json={"error": error})
+        expect(alert).to_contain_text(says)
+        expect(alert).to_contain_text("The service says: <b>no</b> (body.k)")
+        assert titles(page) == kept
+    page.unroute_all()
+    alert.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("status")).to_have_text("4 items, page 2.")
+    expect(alert).to_be_empty()
 
 
 def test_keyboard_alone_is_enough_and_shows_where_it_is(page: Page, service: Running) -> None:

@@ -262,7 +262,7 @@ def test_the_two_by_two_takes_plain_names_as_ppo_reasons_and_pairs_from_either_s
 
 
 def test_outside_text_is_only_present_escaped(run: Path) -> None:
-    evil = "<script>alert('x')</script>\"><img src=x onerror=y>"
+    evil = "<script>alert('x')</script>\"><img src=x onerror=y>'); DROP TABLE a;-- \u202egnp.exe"
 
     def card(shelf: dict[str, Any]) -> None:
         shelf["after"][0] |= {"title": evil, "reason": evil, "brand": evil, "claims": [evil]}
@@ -309,6 +309,9 @@ def test_outside_text_is_only_present_escaped(run: Path) -> None:
     assert not any("onerror" in (link or "") for link in page.links)
     assert "<script>" in page.text
     assert html.count("&lt;script&gt;") > 25
+    # A mark that would turn the rest of its line around is shown by its code instead.
+    assert "\u202e" not in html
+    assert page.text.count("[U+202E]gnp.exe") > 25
 
 
 def test_the_writing_is_shown_beside_its_floors(run: Path) -> None:

@@ -20,7 +20,7 @@ from policies.reasoner.book import write_book
 from rewards.claims import ClaimChecker
 from tests.shop_at_hand import bare_world, small_shop
 
-HOSTILE = "<script>alert('x')</script> & \"quotes\""
+HOSTILE = "<script>alert('x')</script> & \"quotes\" \u2067turned"
 ESCAPED = "&lt;script&gt;alert("
 
 
@@ -73,6 +73,7 @@ def test_whatever_the_catalogue_says_is_text() -> None:
     html = render(result, traces, 1, [(HOSTILE, HOSTILE, HOSTILE)], HOSTILE, HOSTILE)
     assert "<script" not in html
     assert html.count(ESCAPED) >= 20
+    assert "\u2067" not in html
     assert "alert('x')" not in html  # quotes are escaped too, so no attribute can be left
 
 

@@ -108,17 +108,22 @@ function claim(piece, box) {
   return { mark, tip };
 }
 
-/** Put a tip under the last line of its words, or above the first where there is no room. */
+/**
+ * Put a tip beside its words: under those that end the reason, above others, so that it covers as
+ * few claims as can be; and where the window has room for it.
+ */
 function place(tip, mark, box) {
   const frame = box.getBoundingClientRect();
   const lines = mark.getClientRects();
   const first = lines[0];
   const last = lines[lines.length - 1];
-  const left = Math.min(last.left - frame.left, frame.width - tip.offsetWidth);
-  const below = last.bottom + tip.offsetHeight + 8 < document.documentElement.clientHeight;
-  const top = below ? last.bottom + 5 : first.top - tip.offsetHeight - 5;
-  tip.style.left = `${Math.max(0, left)}px`;
-  tip.style.top = `${top - frame.top}px`;
+  const height = tip.offsetHeight + 5;
+  const ends = last.bottom + last.height > box.firstChild.getBoundingClientRect().bottom;
+  const fits = last.bottom + height < document.documentElement.clientHeight;
+  const below = first.top < height || (ends && fits);
+  const left = Math.min(below ? last.left : first.left, frame.right - tip.offsetWidth);
+  tip.style.left = `${Math.max(0, left - frame.left)}px`;
+  tip.style.top = `${(below ? last.bottom + 5 : first.top - height) - frame.top}px`;
 }
 
 /** The reason as a block. */

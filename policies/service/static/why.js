@@ -17,7 +17,7 @@ function mainly(contributions) {
   const lifts = Object.entries(contributions).filter(([, value]) => value >= 0.005);
   lifts.sort((a, b) => b[1] - a[1]);
   if (!lifts.length) return t("why.nothing");
-  return lifts.slice(0, 2).map(([group, value]) => `${spoken(group)} ${signed(value)}`).join(" · ");
+  return lifts.slice(0, 2).map(([group, value]) => `${spoken(group)}\u00a0${signed(value)}`).join(" · ");
 }
 
 function bar(value, { low, high }) {

@@ -1,7 +1,8 @@
 """Marks that turn text around, on a page that shows others' texts: written out, not obeyed.
 
-Escaping does not touch them: a title that begins with a right-to-left override turns around whatever
-follows on its line, such as the price. Who reviews a run should see that a catalogue holds them.
+Escaping does not touch them: a title that begins with a right-to-left override turns around
+whatever follows on its line, such as the price. Who reviews a run should see that a catalogue holds
+them.
 """
 
 from __future__ import annotations

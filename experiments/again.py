@@ -22,7 +22,7 @@ from experiments.steps_ranking import open_books
 from policies.ranker.scorer import load_scorer
 
 
-def open_run(run: Path, needs: Sequence[str]) -> StageContext:
+def open_run(run: Path, needs: Sequence[str], console: Console | None = None) -> StageContext:
     """Return a context that reads the finished stages of a run; it writes nowhere.
 
     Raises:
@@ -38,7 +38,7 @@ def open_run(run: Path, needs: Sequence[str]) -> StageContext:
                 f"{run}: stage {folder.name!r} is not finished or damaged; run "
                 f"`shelftalk run CONFIG --out {run}` to the end first"
             )
-    console = Console(quiet=True)
+    console = console or Console(quiet=True)
     return StageContext(
         config=config, out=run, work=run, inputs=folders,
         metrics_of=lambda name: read_json(folders[name] / "stage.json")["metrics"],
@@ -94,9 +94,18 @@ def field_of_run(run: Path, console: Console | None = None) -> Field:
     )  # fmt: skip
 
 
-def export_run(run: Path, out: Path) -> dict[str, Any]:
-    """Write the bundle of a finished run to ``out``."""
+def export_run(
+    run: Path,
+    out: Path,
+    ranker: str | None = None,
+    reasoner: str | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Write the bundle of a finished run to ``out``, in other forms than its config's if given."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is not empty; choose another folder")
-    context = open_run(run, _needs("export"))
-    return export_bundle_of(context, out, read_json(run / METRICS))
+    context = open_run(run, _needs("export"), console)
+    forms = {"ranker": ranker, "reasoner": reasoner}
+    overrides = [f"export.{part}={form}" for part, form in forms.items() if form is not None]
+    changed = replace(context, config=with_overrides(context.config, overrides, str(run)))
+    return export_bundle_of(changed, out, read_json(run / METRICS))

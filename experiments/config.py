@@ -107,6 +107,16 @@ class ExportConfig(Settings):
 
     pool: int = Field(60, ge=2)
     """Candidates that the bundle's ranker orders for a request."""
+    ranker: Literal["full", "linear", "pruned"] = "full"
+    """The ranker as it was trained, distilled to a `linear` one, or `pruned` of hidden units."""
+    keep: float = Field(0.5, gt=0, le=1)
+    """Share of the hidden units that a `pruned` ranker keeps."""
+    reasoner: Literal["adapter", "merged", "int8", "none"] = "adapter"
+    """The language model as base and adapter, as one, with weights of eight bits, or left out."""
+    sessions: int = Field(4_000, ge=20)
+    """Sessions in which a smaller ranker is compared with the full one."""
+    prompts: int = Field(256, ge=8)
+    """Held-out prompts on which a smaller reasoner is compared with the full one."""
 
 
 def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

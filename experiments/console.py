@@ -26,6 +26,7 @@ from typer.exceptions import TyperException
 from envs.errors import UserError
 from envs.files import write_json
 from envs.progress import Progress
+from experiments.extras import missing_extra
 
 #: Exit codes of every command.
 BUG, MISTAKE, VERDICT_NO, INTERRUPTED = 1, 2, 3, 130
@@ -234,6 +235,11 @@ def _exit_code(app: typer.Typer, arguments: Sequence[str] | None) -> int:
         return _fail(str(verdict), VERDICT_NO)
     except TyperException as error:
         return _usage(error)
+    except ModuleNotFoundError as error:
+        if line := missing_extra(error.name or ""):
+            return _fail(line, MISTAKE)
+        traceback.print_exc()
+        return BUG
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except Exception:

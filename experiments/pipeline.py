@@ -69,8 +69,18 @@ STAGES = (
     Stage(
         "export",
         run_export,
-        sections=("name", "shop", "export", "constraints"),
+        # Of the last three only what a smaller reasoner is compared with the full one by.
+        sections=(
+            "name",
+            "shop",
+            "export",
+            "constraints",
+            "corpus",
+            "reward",
+            "ppo.max_new_tokens",
+        ),
         needs=(*_BOOKS, "ppo", "rank", "simulate", "ope"),
+        files=corpus_files,
     ),
     Stage(
         "report",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from envs.catalogue import Catalogue
+from policies.bundle_files import Manifest
 
 _LIMITS = (
     "It was trained and evaluated in a simulated shop. The figures say how it does against that "
@@ -20,6 +21,29 @@ _LIMITS = (
     "The digests in manifest.json find damage, not forgery: take bundles only from people you "
     "trust.",
 )
+_WRITERS = {
+    "adapter": "The language model is in `reasoner/`: a base, and a PEFT adapter on it where it "
+    "has one.",
+    "merged": "The language model is in `reasoner/`, with its PEFT adapter merged into it.",
+    "int8": "The language model is in `reasoner/`, its weights rounded to eight bits.",
+    "none": "No language model is part of this bundle.",
+}
+_RANKERS = {
+    "full": "as it was trained.",
+    "linear": "distilled to a weighted sum of features, with weights by context.",
+    "pruned": "the hidden units that mattered least were cut off.",
+}
+_SIGN_OFF = """## Sign-off
+
+| | |
+| --- | --- |
+| Reviewed by | |
+| Date | |
+| `shelftalk check` run on | |
+| Figures above reproduced (yes, no, which) | |
+| Fit for (experiment, share of traffic, all) | |
+| Not to be used for | |
+| Signature | |"""
 _NO_FIGURES = "No figures came with this export."
 _PPO_ROWS = (
     ("Reward, before PPO", "reward_before"),
@@ -34,37 +58,34 @@ _PPO_ROWS = (
 
 
 def model_card(
-    name: str,
+    manifest: Manifest,
     catalogue: Catalogue,
-    slots: int,
-    pool: int,
     metrics: Mapping[str, Any],
     files: Mapping[str, int],
     written: Mapping[str, int],
-    reasoner: bool,
 ) -> str:
     """Return the card as Markdown.
 
     Args:
-        name: of the bundle.
+        manifest: what the bundle is.
         catalogue: the shop it was made for.
-        slots: items on a shelf.
-        pool: candidates that the ranker chooses from.
         metrics: figures of the run by stage; what is not there is left out.
         files: size in bytes by path.
         written: how many reasons the `model` and the `fallback` wrote.
-        reasoner: whether the language model is in the bundle.
     """
     sections = [
-        f"# {plain(name)}",
-        _what(slots, pool, written, reasoner),
+        f"# {plain(manifest.name)}",
+        _what(manifest, written),
         _data(catalogue),
         _training(metrics, written),
         _results(metrics),
-        "## Limits\n\n" + "\n".join(f"- {line}" for line in _LIMITS),
-        _reproduce(),
+        _forms(manifest),
+        "## Limits\n\n" + "\n".join(f"- {line}" for line in (*_unbeaten(manifest), *_LIMITS)),
+        _reproduce(manifest),
         "## Files\n\nSHA-256 digests are in `manifest.json`.\n\n"
-        + table(("file", "bytes"), [(f"`{f}`", f"{size:,}") for f, size in files.items()]),
+        + table(("file", "bytes"), [(f"`{f}`", f"{size:,}") for f, size in files.items()])
+        + f"\n\n{sum(files.values()):,} bytes in all.",
+        _SIGN_OFF,
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -93,28 +114,26 @@ def figure(value: Any) -> str:
         return f"{figure(middle)} [{figure(value['low'])}, {figure(value['high'])}]"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:.4g}"
 
 
-def _what(slots: int, pool: int, written: Mapping[str, int], reasoner: bool) -> str:
-    writer = (
-        "A language model is in `reasoner/`: a base, and a PEFT adapter on it where it has one."
-        if reasoner
-        else "No language model is part of this bundle."
-    )
+def _what(manifest: Manifest, written: Mapping[str, int]) -> str:
+    settings = manifest.settings
     counts = " and ".join(
         f"{count:,} by the {plain(source)}"
         for source, count in sorted(written.items(), reverse=True)
     )
     return (
         "## What it is\n\n"
-        "A shelf for a shop: given a shopper, and a query where there is one, it orders the items "
-        "and shows with each the reason that fits the shopper's segment. The ranker "
+        "A shelf for a shop: given a shopper, and an item or a query where there is one, it orders "
+        "the items and shows with each the reason that fits the shopper's segment. The ranker "
         "(`ranker/`, also as ONNX) scores the "
-        f"{pool} candidates most similar by the mean of six scores; {slots} are "
+        f"{settings.pool} candidates most similar by the mean of six scores; {settings.slots} are "
         f"shown unless asked otherwise. Reasons come from `reasons.parquet`: written {counts}. The "
         "fallback is a rule-based writer that stands in wherever a model's text fails a check. "
-        f"{writer}"
+        f"{_WRITERS[manifest.forms.reasoner]}"
     )
 
 
@@ -193,17 +212,58 @@ def _ope(metrics: Mapping[str, Any]) -> list[str]:
         rows.append(("truth (simulated)", figure(ope["truth"]), "-"))
     if not rows:
         return []
+    verdict = [f"Verdict: {plain(ope['verdict'])}."] if ope.get("verdict") else []
     return [
         "### Off-policy estimates of the ranker",
         table(("estimator", "value", "effective sample size"), rows),
+        *verdict,
     ]
 
 
-def _reproduce() -> str:
+def _unbeaten(manifest: Manifest) -> list[str]:
+    """Say which policies the ranker was not shown to beat."""
+    others = [
+        plain(pair["b"])
+        for pair in manifest.evaluation
+        if pair["a"] == "ranker" and pair["metric"] == "return" and float(pair["low"]) <= 0
+    ]
+    if not others:
+        return []
+    return [
+        f"The ranker was not shown to earn more than {', '.join(others)}: the intervals of the "
+        "differences cover 0 or lie below it."
+    ]
+
+
+def _forms(manifest: Manifest) -> str:
+    lines = [
+        "## Form of the policies",
+        f"Ranker: {_RANKERS[manifest.forms.ranker]} Reasoner: {manifest.forms.reasoner}.",
+    ]
+    if manifest.measured:
+        lines.append("The results above are those of the full forms.")
+    for part, figures in manifest.measured.items():
+        rows = [(plain(name).replace("\\_", " "), figure(value)) for name, value in figures.items()]
+        lines += [f"What the {plain(part)}'s form costs:", table(("figure", "value"), rows)]
+    return "\n\n".join(lines)
+
+
+def _reproduce(manifest: Manifest) -> str:
+    source = manifest.source
+    commands = [*source.commands, "shelftalk check BUNDLE", "shelftalk recommend BUNDLE"]
+    facts = [
+        ("seed", "-" if source.seed is None else str(source.seed)),
+        ("SHA-256 of the configuration", source.config_sha256 or "-"),
+        ("SHA-256 of the data", source.data_sha256 or "-"),
+        *(
+            (f"version of {plain(name)}", plain(number))
+            for name, number in manifest.versions.items()
+        ),
+    ]
     return (
-        "## How to use and reproduce\n\n"
-        "```\nshelftalk check BUNDLE\n"
-        "shelftalk recommend BUNDLE --shopper ID --query WORDS\n```\n\n"
-        "The same configuration and seed with the library versions in `manifest.json` train the "
-        "same policies up to rounding: `shelftalk run CONFIG`, then `shelftalk export RUN BUNDLE`."
+        "## How to reproduce\n\n"
+        + "\n".join(["```", *commands, "```"])
+        + "\n\nThe same configuration (`config.json`, where it came along; put its paths back if "
+        "they were absolute) and seed train the same policies up to rounding with these library "
+        "versions:\n\n" + table(("what", "value"), facts)
     )

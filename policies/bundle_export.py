@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,14 @@ from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
 from envs.pools import item_popularity
 from envs.shoppers import Profiles
 from envs.store import save_index, save_profiles
+from policies.bundle import load_bundle
 from policies.bundle_book import book_table, save_book_table
 from policies.bundle_card import model_card
 from policies.bundle_files import (
     BOOK,
     BOOK_BEFORE,
     CARD,
+    CONFIG,
     DIGEST,
     KINDS,
     MANIFEST,
@@ -37,12 +40,15 @@ from policies.bundle_files import (
     SCHEMA_VERSION,
     BundleSettings,
     FileEntry,
+    Forms,
     Manifest,
+    Source,
     digest_line,
     has_allowed_kind,
     require_features,
     walk,
 )
+from policies.bundle_selftest import write_self_test
 from policies.constraints import shelf_rules
 from policies.ranker.onnx_export import export_onnx
 from policies.ranker.scorer import SlateScorer, save_scorer
@@ -70,6 +76,10 @@ def export_bundle(
     metrics: Mapping[str, Any],
     name: str,
     before: ReasonBook | None = None,
+    forms: Forms | None = None,
+    measured: Mapping[str, Any] | None = None,
+    source: Source | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a bundle to ``out``, atomically; a bundle that is there already is replaced.
 
@@ -77,15 +87,20 @@ def export_bundle(
         out: folder of the bundle.
         shop: catalogue, observed profiles and similarity; its hidden parts stay out.
         book: reasons to show.
-        scorer: the trained ranker.
+        scorer: the ranker, in the form that it is to be exported in.
         reasoner: folder with ``base`` and perhaps ``adapter``, or None to leave the model out.
         settings: how the bundle answers.
-        metrics: figures for the model card, by stage.
+        metrics: figures for the manifest and the model card, by stage.
         name: of the bundle.
         before: the reasons from before PPO, for a shelf that shows the difference.
+        forms: in which form ranker and reasoner are.
+        measured: what these forms cost beside the full ones.
+        source: what all of it was made from.
+        config: the run's configuration.
 
     Returns:
-        ``name``, ``files``, ``bytes``, ``reasoner`` and ``onnx_max_difference``.
+        ``name``, ``files``, ``bytes``, ``reasoner``, ``forms``, ``measured`` and
+        ``onnx_max_difference``.
 
     Raises:
         UserError: if ``out`` is something else than a bundle, the scorer reads other features
@@ -99,6 +114,9 @@ def export_bundle(
     popularity = item_popularity(profiles, catalogue.n_items)
     # Only to find a mistake before anything is written.
     shelf_rules(settings.constraints, catalogue, popularity, settings.slots)
+    forms = forms or Forms()
+    if reasoner is None:
+        forms = forms.model_copy(update={"reasoner": "none"})
     with atomic_folder(out) as folder:
         if reasoner is not None:
             _copy_reasoner(reasoner, folder / "reasoner")
@@ -113,14 +131,11 @@ def export_bundle(
                 save_book_table(book_table(shown, catalogue, checker), folder / file)
         save_scorer(scorer, folder / "ranker")
         difference = export_onnx(scorer, folder / ONNX)
-        sizes = {file: path.stat().st_size for file, path in sorted(walk(folder))}
-        card = model_card(
-            name, catalogue, settings.slots, settings.pool, metrics, sizes,
-            written=Counter(book.table["source"]), reasoner=reasoner is not None,
-        )  # fmt: skip
-        write_text(folder / CARD, card)
-        facts = {
+        if config is not None:
+            write_json(folder / CONFIG, config)
+        facts: dict[str, Any] = {
             "name": name,
+            "versions": {"python": python_version()} | {one: version(one) for one in LIBRARIES},
             "shop": {
                 "name": catalogue.name,
                 "locale": catalogue.locale,
@@ -130,16 +145,30 @@ def export_bundle(
                 "segments": profiles.n_segments,
             },
             "settings": settings,
+            "forms": forms,
+            "source": source or Source(),
+            "measured": dict(measured or {}),
+            "evaluation": list((metrics.get("simulate") or {}).get("paired") or []),
+            "ope": dict(metrics.get("ope") or {}),
             "item_features": ITEM_FEATURES,
             "context_features": CONTEXT_FEATURES,
             "onnx_max_difference": difference,
         }
+        # The self-test asks the bundle as it will be loaded, which takes a manifest.
+        manifest = seal(folder, facts)
+        write_self_test(load_bundle(folder, verify=False), folder)
+        written = Counter(book.table["source"])
+        write_text(
+            folder / CARD, model_card(manifest, catalogue, metrics, folder_sizes(folder), written)
+        )
         manifest = seal(folder, facts)
     return {
         "name": name,
         "files": len(manifest.files),
         "bytes": sum(entry.bytes for entry in manifest.files.values()),
         "reasoner": reasoner is not None,
+        "forms": forms.model_dump(),
+        "measured": manifest.measured,
         "onnx_max_difference": difference,
     }
 
@@ -184,6 +213,11 @@ def _copy_reasoner(source: Path, folder: Path) -> None:
             shutil.copyfile(path, target)
 
 
+def folder_sizes(folder: Path) -> dict[str, int]:
+    """Return the size in bytes of every file but manifest, its digest and the card, by path."""
+    return {name: path.stat().st_size for name, path in sorted(walk(folder)) if name != CARD}
+
+
 def seal(folder: Path, facts: Mapping[str, Any]) -> Manifest:
     """Write the manifest over all files now in ``folder``; ``facts`` are its other fields."""
     files = {
@@ -193,7 +227,6 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> Manifest:
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={name: version(name) for name in LIBRARIES},
         files=files,
         **facts,
     )

@@ -9,6 +9,8 @@
     reasons.parquet                the reason of each item and segment
     reasons_before.parquet         the reasons from before PPO, where they come along
     reasoner/base, .../adapter     the language model, where it comes along
+    config.json                    the run's configuration, where it was a run's
+    selftest.json                  ten requests and what the bundle answered to them
 
 Nothing hidden goes in: neither the simulated population nor the true relevance in the pools.
 
@@ -22,6 +24,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -40,6 +43,7 @@ ONNX = "ranker/ranker.onnx"
 BOOK = "reasons.parquet"
 BOOK_BEFORE = "reasons_before.parquet"
 POPULARITY = "profiles/popularity.safetensors"
+CONFIG = "config.json"
 #: The kinds of files a bundle may hold: data and text, nothing that runs when it is read. A
 #: `.jinja` is the chat template of a model that has one; shelftalk never renders it.
 KINDS = (".safetensors", ".onnx", ".json", ".parquet", ".md", ".txt", ".jinja")
@@ -71,6 +75,27 @@ class FileEntry(Settings):
     bytes: int
 
 
+class Forms(Settings):
+    """In which form the policies come along."""
+
+    ranker: Literal["full", "linear", "pruned"] = "full"
+    """As it was trained; distilled to a weighted sum of features; or with hidden units cut off."""
+    reasoner: Literal["adapter", "merged", "int8", "none"] = "adapter"
+    """Base and PEFT adapter; both in one; that in eight bits; or only what it wrote."""
+
+
+class Source(Settings):
+    """What a bundle was made from."""
+
+    config_sha256: str = ""
+    """Of the run's configuration, as `config.json` in the bundle has it."""
+    data_sha256: str = ""
+    """Of the run's catalogue with its histories, reviews and queries."""
+    seed: int | None = None
+    commands: tuple[str, ...] = ()
+    """What makes it again."""
+
+
 class Manifest(Settings):
     """What a bundle is and what it holds."""
 
@@ -83,6 +108,14 @@ class Manifest(Settings):
     shop: dict[str, str | int]
     """Name, locale and currency of the catalogue, and how many items, shoppers and segments."""
     settings: BundleSettings
+    forms: Forms
+    source: Source
+    measured: dict[str, Any]
+    """What the forms cost beside the full ones, by `ranker` and `reasoner`; empty for the full."""
+    evaluation: list[dict[str, Any]]
+    """Paired differences of the policies in the simulated shop, with their intervals."""
+    ope: dict[str, Any]
+    """Off-policy estimates of the ranker, and the verdict on them; empty where there are none."""
     item_features: tuple[str, ...]
     context_features: tuple[str, ...]
     onnx_max_difference: float

@@ -13,6 +13,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from envs.errors import UserError
 from envs.progress import Progress, silent
+from policies.reasoner import int8
 from policies.reasoner.cache import roomy_cache
 from policies.reasoner.sampling import Sampling, choose, draw_uniforms
 from policies.reasoner.trace import Recorder, last_states
@@ -37,6 +38,9 @@ def load_reasoner(
         raise UserError(
             f"reasoner: {folder} has no folder 'base': give a folder that sft or ppo wrote."
         )
+    if (folder / "base" / int8.WEIGHTS).is_file():
+        model, tokenizer = int8.load_int8(folder / "base")
+        return model.to(device), tokenizer
     model, tokenizer = load_model(folder / "base")
     # Before the virtual tokens, whose keys and values are computed where the model is.
     model.to(device)

@@ -171,6 +171,24 @@ def test_export_again_equals_the_runs_own_bundle(run: Path, tmp_path: Path) -> N
     assert ours["reasons.parquet"] == theirs["reasons.parquet"]
 
 
+def test_smaller_forms_are_exported_with_what_they_cost(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small"
+    result = shelftalk(
+        "export", run, out, "--ranker", "linear", "--reasoner", "int8", "--json", "-", "--quiet"
+    )
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["forms"] == {"ranker": "linear", "reasoner": "int8"}
+    assert told["measured"]["ranker"]["return_difference"].keys() == {"mean", "low", "high"}
+    assert told["measured"]["reasoner"]["bytes"] < told["measured"]["reasoner"]["bytes_full"] / 2
+    manifest = read_json(out / "manifest.json")
+    assert manifest["measured"] == told["measured"]
+    assert manifest["source"]["seed"] == read_json(run / "run.json")["config"]["seed"]
+    checked = shelftalk("check", out)
+    assert checked.returncode == 0, checked.stderr
+    assert "the self-test's 10 answers are the same" in checked.stdout
+
+
 def test_users_mistakes_get_one_line(tmp_path: Path) -> None:
     config = tmp_path / "wrong.yaml"
     config.write_text("name: x\nshop: {slotz: 3}\n")

@@ -23,7 +23,7 @@ from policies.reasoner.book import ReasonBook, write_book
 from rewards.claims import ClaimChecker
 
 SETTINGS = BundleSettings(slots=4, pool=30, words_free=15)
-METRICS = {
+METRICS: dict[str, Any] = {
     "ppo": {"reward_before": 0.5, "gain": {"mean": 0.25, "low": 0.125, "high": 0.375}},
     "simulate": {
         "policies": {"ranker": {"return": {"mean": 3.5, "low": 3.25, "high": 3.75}, "ctr": 0.125}},

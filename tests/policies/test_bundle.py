@@ -36,7 +36,7 @@ from policies.bundle import (
 )
 from policies.bundle_card import figure, plain
 from policies.bundle_export import export_bundle
-from policies.bundle_files import DIGEST, MANIFEST
+from policies.bundle_files import DIGEST, MANIFEST, Forms, Source
 from policies.bundle_rules import filtered
 from policies.constraints import ConstraintsConfig, shelf_rules
 from tests.policies.bundle_at_hand import METRICS, SETTINGS, Made
@@ -349,6 +349,10 @@ def test_manifest_and_what_export_returns(made: Made) -> None:
     assert (manifest.shop["items"], manifest.shop["shoppers"]) == (80, 60)
     assert made.returned["files"] == len(manifest.files) == len(files_of(made.path)) - 2
     assert made.returned["onnx_max_difference"] == manifest.onnx_max_difference <= 1e-5
+    assert manifest.forms == Forms(ranker="full", reasoner="adapter")
+    assert manifest.evaluation == METRICS["simulate"]["paired"]
+    assert manifest.ope["truth"] == 2.5
+    assert {"python", "shelftalk", "torch", "onnxruntime"} <= manifest.versions.keys()
     assert made.returned["bytes"] == sum(e.bytes for e in manifest.files.values())
     line = (made.path / DIGEST).read_text()
     assert line == f"{sha256(made.path / MANIFEST)}  {MANIFEST}\n"
@@ -392,12 +396,41 @@ def test_card_tells_figures_limits_and_notes(made: Made) -> None:
     ):
         assert line in card.splitlines()
     assert "evaluated in a simulated shop" in card
+    assert "The ranker was not shown to earn more than similarity" in card
+    assert "| Signature | |" in card
     assert f"written {len(made.book.table)} by the fallback" in card
     assert "none comes from a trained model" in card
     assert all(plain(note) in card for note in made.shop.visitors.catalogue.notes)
     listed = set(re.findall(r"^\| `([^`]+)` \|", card, re.MULTILINE))
     present = {path.relative_to(made.path).as_posix() for path in files_of(made.path)}
     assert listed == present - {"MODEL_CARD.md", MANIFEST, DIGEST}
+
+
+def test_card_tells_form_source_and_how_to_make_it_again(made: Made, tmp_path: Path) -> None:
+    lost = {"return_difference": {"mean": -0.5, "low": -1.0, "high": 0.25}, "weights": 12345}
+    export_bundle(
+        tmp_path / "out", shop=made.shop, book=made.book, scorer=made.scorer, reasoner=None,
+        settings=SETTINGS, metrics={}, name="x", forms=Forms(ranker="linear"),
+        measured={"ranker": lost}, config={"seed": 5, "name": "x"},
+        source=Source(
+            config_sha256="ab" * 32, seed=5, commands=("shelftalk run config.json --out RUN",)
+        ),
+    )  # fmt: skip
+    manifest = check_bundle(tmp_path / "out")
+    assert manifest.forms == Forms(ranker="linear", reasoner="none")
+    assert (manifest.measured, manifest.source.seed) == ({"ranker": lost}, 5)
+    card = (tmp_path / "out/MODEL_CARD.md").read_text()
+    for line in (
+        "| return difference | -0.5 [-1, 0.25] |",
+        "| weights | 12,345 |",
+        "| seed | 5 |",
+        f"| SHA-256 of the configuration | {'ab' * 32} |",
+        f"| version of torch | {manifest.versions['torch']} |",
+        "shelftalk run config.json --out RUN",
+    ):
+        assert line in card.splitlines()
+    assert "The results above are those of the full forms" in card
+    assert json.loads((tmp_path / "out/config.json").read_text()) == {"name": "x", "seed": 5}
 
 
 def test_card_shows_foreign_text_as_text() -> None:

@@ -57,6 +57,7 @@ class Room:
     log: JsonLog
     explore: LoggingPolicy | None
     reload: Reload
+    keys_needed: bool
 
     def __post_init__(self) -> None:
         self._slow = ThreadPoolExecutor(_SLOW_THREADS, "shelf")
@@ -106,12 +107,12 @@ def make_app(room: Room, keys: Sequence[Key], limits: Limits) -> Guard:
     )
     app.openapi = lambda: description  # type: ignore[method-assign]
     _add_errors(app)
-    _add_routes(app, room, bool(keys))
+    _add_routes(app, room)
     description = api_docs.describe(app, OPEN)
     return Guard(app, keys, limits, room.log)
 
 
-def _add_routes(app: FastAPI, room: Room, keys_needed: bool) -> None:
+def _add_routes(app: FastAPI, room: Room) -> None:
     @app.post("/v1/shelf", responses={200: {"model": ShelfAnswer}})
     async def shelf(asked: ShelfRequest, request: Request) -> Response:
         """Make a shelf; it is stored before it is answered."""
@@ -149,7 +150,7 @@ def _add_routes(app: FastAPI, room: Room, keys_needed: bool) -> None:
     @app.get("/v1/shop", responses={200: {"model": ShopAnswer}})
     async def shop_shown() -> Response:
         """Say what there is to choose from."""
-        return json_response(shop(room.served, keys_needed))
+        return json_response(shop(room.served, room.keys_needed))
 
     @app.get("/healthz", responses={200: {"model": Health}, 503: {"model": Health}})
     async def health() -> Response:

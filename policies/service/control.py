@@ -1,9 +1,10 @@
 """What the supervisor and its workers tell each other: one JSON object a line over a socket pair.
 
 The supervisor sends ``load`` (make a bundle ready beside the present one), ``swap`` (answer with
-it from now on), ``drop`` (forget it) and ``done`` (what became of a change that this worker asked
-for). A worker sends ``ready``, ``failed``, ``loaded`` and ``reload`` (please change all of us).
-Each side takes the other's silence, the end of the stream, for its death.
+it from now on), ``drop`` (forget it), ``keys`` (read the API keys again) and ``done`` (what became
+of a change that this worker asked for). A worker sends ``ready``, ``failed``, ``loaded`` and
+``reload`` (please change all of us). Each side takes the other's silence, the end of the stream,
+for its death.
 """
 
 from __future__ import annotations

@@ -22,6 +22,9 @@ Role = Literal["read", "admin"]
 #: The environment variable that holds lines of keys, separated by newlines or semicolons.
 VARIABLE = "SHELFTALK_KEYS"
 
+#: Each has a bucket of its own for its rate.
+MOST_KEYS = 1_000
+
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -97,6 +100,8 @@ def _parsed(text: str, source: str) -> tuple[Key, ...]:
             raise UserError(f"{source}: line {number} names {parts[0]!r} a second time; rename one")
         role: Role = "admin" if parts[1] == "admin" else "read"
         keys[parts[0]] = Key(parts[0], role, bytes.fromhex(parts[2].removeprefix("sha256:")))
+    if len(keys) > MOST_KEYS:
+        raise UserError(f"{source}: it has {len(keys)} keys; {MOST_KEYS} are the most")
     if not keys and source.startswith("--keys"):
         raise UserError(f"{source}: it holds no key; `shelftalk service-key` prints a line for it")
     return tuple(keys.values())

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 #: No control characters: they are no part of any id, and PostgreSQL cannot hold a NUL.
 _NO_CONTROLS = r"^[^\x00-\x1f\x7f]+$"
@@ -19,7 +26,10 @@ MOST_PAGES, MOST_EVENTS = 50, 500
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # Strict: a number is not a string of digits, and true is not 1.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
 
 class _Answer(BaseModel):
@@ -68,11 +78,23 @@ class ShelfRequest(_Request):
     """False shows the best shelf even where the service explores."""
 
 
+def _is_text(at: Any) -> Any:
+    if not isinstance(at, str):
+        raise ValueError("must be a string with an ISO time")
+    return at
+
+
 def _plausible(at: datetime) -> datetime:
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     if not 2000 <= at.year < 2100:
         raise ValueError("the year must lie between 2000 and 2099")
     return at
+
+
+#: Strictness would ask for a Python object, which JSON has none of.
+Time = Annotated[
+    datetime, Field(strict=False), BeforeValidator(_is_text), AfterValidator(_plausible)
+]
 
 
 class Event(_Request):
@@ -86,7 +108,7 @@ class Event(_Request):
     value: Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)] | None = None
     """Margin that a purchase earned, in the bundle's unit of reward; the item's own where left
     out."""
-    at: Annotated[datetime, AfterValidator(_plausible)] | None = None
+    at: Time | None = None
     """ISO 8601; UTC where it names no zone, the time of arrival where left out."""
 
 

@@ -1,8 +1,8 @@
 """The process that keeps the workers: starts them, replaces the dead, changes their bundle.
 
 It holds the listening socket, so that no connection is refused while a worker is replaced, and does
-no other work. SIGTERM and SIGINT end the workers in order; SIGHUP loads the present bundle again,
-and reads the folder that `POST /v1/reload` named last.
+no other work. SIGTERM and SIGINT end the workers in order; SIGHUP has them read the API keys again,
+and the bundle, from the folder that `POST /v1/reload` named last.
 """
 
 from __future__ import annotations
@@ -210,6 +210,8 @@ class _Supervisor:
 
     async def _again(self) -> None:
         """What SIGHUP asks for."""
+        for worker in self._workers.values():
+            worker.say({"do": "keys"})
         why, _ = await self._change(self._settings.bundle)
         self._log.write("reload", "info" if why is None else "error", refused=why)
 

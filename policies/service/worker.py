@@ -21,16 +21,19 @@ from envs.errors import UserError
 from policies.service.app import Reload, Room, make_app
 from policies.service.control import Channel, Message, read
 from policies.service.guard import Guard, Limits
-from policies.service.keys import VARIABLE, read_keys
+from policies.service.keys import MOST_KEYS, VARIABLE, read_keys
 from policies.service.logs import JsonLog, LibraryLog
 from policies.service.protocol import TimedProtocol
 from policies.service.rate import RateLimit
 from policies.service.schema import open_engine
-from policies.service.settings import ServiceSettings, exploration
+from policies.service.settings import ServiceSettings, exploration, require_keys
 from policies.service.shelves import Served, serve_bundle
 from policies.service.store import Store
 from policies.service.writer import Writer
 
+#: Seconds for which a connection without a request stays open: longer than proxies keep theirs, so
+#: that it is they who close.
+_IDLE = 75
 #: Seconds for which one thread may hold the interpreter while another waits: the thread that
 #: commits should not wait for the one that computes shelves.
 _SWITCH = 0.0005
@@ -72,8 +75,8 @@ def build(
         return 1
 
     writer = Writer(Store(open_engine(settings.store), folder / "turn"), log)
-    room = Room(served, writer, log, exploration(settings.explore), reload or alone)
-    rate = RateLimit(folder / "rate", max(len(keys), 1), settings.rate, max(settings.rate, 1.0))
+    room = Room(served, writer, log, exploration(settings.explore), reload or alone, bool(keys))
+    rate = RateLimit(folder / "rate", MOST_KEYS, settings.rate, max(settings.rate, 1.0))
     app = make_app(room, keys, Limits(settings.max_bytes, settings.timeout, rate))
     return Service(app, room, rate)
 
@@ -125,11 +128,11 @@ async def _work(listening: socket.socket, control: socket.socket) -> int:
     TimedProtocol.head_time = settings.timeout
     config = uvicorn.Config(
         service.app, http=TimedProtocol, ws="none", lifespan="off", log_config=None,
-        access_log=False, server_header=False, proxy_headers=False,
+        access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=int(2 * settings.timeout) + 1,
     )  # fmt: skip
     server = _Server(config, channel)
-    listener = asyncio.create_task(_obey(channel, service.room, server, settings))
+    listener = asyncio.create_task(_obey(channel, service, server, settings))
     # What was loaded lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -141,7 +144,9 @@ async def _work(listening: socket.socket, control: socket.socket) -> int:
     return 0
 
 
-async def _obey(channel: Channel, room: Room, server: _Server, settings: ServiceSettings) -> None:
+async def _obey(
+    channel: Channel, service: Service, server: _Server, settings: ServiceSettings
+) -> None:
     """Carry out what the supervisor says, and end when it is gone."""
     beside: Served | None = None
     while (message := await read(channel.reader)) is not None:
@@ -151,13 +156,27 @@ async def _obey(channel: Channel, room: Room, server: _Server, settings: Service
                 channel.say(answer)
             case "swap":
                 if beside is not None:
-                    room.change(beside)
+                    service.room.change(beside)
                 beside = None
             case "drop":
                 beside = None
+            case "keys":
+                _read_keys_again(service, settings)
             case "done":
                 channel.answer(message)
     server.stop()
+
+
+def _read_keys_again(service: Service, settings: ServiceSettings) -> None:
+    """Take the keys as they are now; where they are bad, those at hand stay."""
+    try:
+        keys = read_keys(settings.keys, os.environ.get(VARIABLE))
+        require_keys(settings.host, len(keys))
+    except UserError as error:
+        service.room.log.write("keys_refused", "error", reason=str(error))
+        return
+    service.app.keys = keys
+    service.room.keys_needed = bool(keys)
 
 
 async def _load(message: Message, settings: ServiceSettings) -> tuple[Served | None, Message]:

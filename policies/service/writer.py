@@ -23,6 +23,8 @@ from policies.service.store import Beat, Job, Store, Stored, StoreGone
 GROUP, MOST_WAITING = 256, 4_096
 #: Seconds for which the answer to "can it be written?" stands.
 _FRESH = 1.0
+#: Seconds for that answer to come.
+_PATIENCE = 2.0
 
 
 @dataclass
@@ -64,8 +66,9 @@ class Writer:
         if self._gone is None and time.monotonic() - self._written < _FRESH:
             return True
         try:
-            await self.write(Beat())
-        except ApiError:
+            async with asyncio.timeout(_PATIENCE):
+                await self.write(Beat())
+        except (ApiError, TimeoutError):
             return False
         return True
 

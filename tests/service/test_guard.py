@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from envs.errors import UserError
+from policies.service import app
 from policies.service.keys import find_key, make_key, read_keys
 from policies.service.logs import JsonLog
 from policies.service.rate import RateLimit
@@ -24,7 +27,7 @@ from policies.service.settings import (
     require_keys,
 )
 from tests.service.conftest import Client, running
-from tests.service.process import Process, served
+from tests.service.process import Process, served, until
 
 
 def test_a_key_is_found_by_itself_alone(tmp_path: Path) -> None:
@@ -198,6 +201,54 @@ def test_a_hostile_request_id_is_replaced(guarded: Guarded) -> None:
     for given in ("a b", "x" * 65, 'a"}', ""):
         answer = guarded.client.ask("GET", "/healthz", headers={"x-request-id": given})
         assert answer.headers["x-request-id"] not in (given, "")
+
+
+def test_work_that_takes_too_long_and_a_store_that_hangs_are_503(
+    bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServiceSettings(
+        bundle=bundle_path, store=f"sqlite:///{tmp_path}/store.db", timeout=0.3
+    )
+    with running(settings, tmp_path, JsonLog(b"secret")) as client:
+        monkeypatch.setattr(app, "make_shelf", lambda *asked: time.sleep(0.6))
+        answer = client.ask("POST", "/v1/shelf", json={"explain": True})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "timeout")
+        assert int(answer.headers["retry-after"]) >= 1
+        monkeypatch.undo()
+        write = client.service.room.writer._store.write
+
+        def hang(jobs: Any) -> Any:
+            time.sleep(0.6)
+            return write(jobs)
+
+        monkeypatch.setattr(client.service.room.writer._store, "write", hang)
+        answer = client.ask("POST", "/v1/shelf", json={})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "timeout")
+
+
+@pytest.mark.faults
+def test_keys_are_read_again_without_a_restart(bundle_path: Path, tmp_path: Path) -> None:
+    (old, kept), (new, replaced) = make_key("shop", "read"), make_key("shop", "read")
+    file = tmp_path / "keys"
+    file.write_text(kept.line)
+    with served(
+        bundle_path, f"sqlite:///{tmp_path}/s.db", tmp_path, "--keys", str(file)
+    ) as process:
+
+        def status(key: str) -> int:
+            url = process.url + "/v1/shop"
+            return httpx.get(url, headers={"x-api-key": key}, timeout=30).status_code
+
+        assert (status(old), status(new)) == (200, 401)
+        file.write_text(replaced.line)
+        process.process.send_signal(signal.SIGHUP)
+        until(lambda: status(new) == 200)
+        assert status(old) == 401
+        # A file that cannot be read leaves the keys as they are.
+        file.write_text("nonsense")
+        process.process.send_signal(signal.SIGHUP)
+        until(lambda: "keys_refused" in process.log.read_text())
+        assert status(new) == 200
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from policies.service.guard import OPEN, Guard, Limits
 from policies.service.keys import Key
 from policies.service.logs import JsonLog
 from policies.service.messages import (
+    MOST_EXPLAINED,
     ErrorAnswer,
     FeedbackAnswer,
     FeedbackRequest,
@@ -118,6 +119,11 @@ def _add_routes(app: FastAPI, room: Room) -> None:
         """Make a shelf; it is stored before it is answered."""
         if asked.query is not None and asked.item is not None:
             raise bad_request("give a query or an item, not both", "body.item")
+        slots = room.served.bundle.manifest.settings.slots
+        if asked.explain and (asked.k or slots) > MOST_EXPLAINED:
+            raise bad_request(
+                f"explain is for {MOST_EXPLAINED} items at most; ask for fewer with k", "body.k"
+            )
         made = await room.make(asked)
         await room.writer.write(made.row)
         metrics.SLATES.labels(made.answer["scene"]).inc()

@@ -23,6 +23,8 @@ Price = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 #: Most items that a request may ask for, offer, or leave out.
 MOST_SHOWN, MOST_CANDIDATES, MOST_HIDDEN = 100, 1_000, 10_000
 MOST_PAGES, MOST_EVENTS = 50, 500
+#: Most items of a shelf that explains itself: each takes 256 scorings of the page.
+MOST_EXPLAINED = 20
 
 
 class _Request(BaseModel):
@@ -71,7 +73,7 @@ class ShelfRequest(_Request):
     out_of_stock: Annotated[list[Id], Field(max_length=MOST_HIDDEN)] = []
     session: Visit | None = None
     explain: bool = False
-    """Whether to say what put each item there; takes much longer."""
+    """Whether to say what put each item there; takes much longer, and 20 items at most."""
     ranker: Literal["tuned", "similarity"] = "tuned"
     reasons: Literal["tuned", "before", "none"] = "tuned"
     explore: bool | None = None

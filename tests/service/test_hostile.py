@@ -92,6 +92,7 @@ def _shelf(item: dict[str, Any]) -> bytes:
         (b'{"candidates": []}', 422, "invalid"),
         (b'{"candidates": ["no such item"]}', 422, "invalid"),
         (b'{"surprise": 1}', 422, "invalid"),
+        (b'{"explain": true, "k": 21}', 422, "invalid"),
         (b'{"session": {"pages": [{"shown": "I01"}]}}', 422, "invalid"),
         (_shelf({"shopper": "x" * 129}), 422, "invalid"),
         (_shelf({"candidates": ["x"] * 1001}), 422, "invalid"),

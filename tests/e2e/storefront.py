@@ -133,8 +133,10 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("no chromium on this machine: apt-get install chromium")
     quiet = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-        "--disable-background-networking --disable-component-update --disable-sync"
+        "--disable-background-networking --disable-component-update --disable-sync "
+        "--disable-dev-shm-usage"
     )
+    expect.set_options(timeout=15_000)  # a busy machine is slow, not wrong
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=quiet.split())
         try:
@@ -145,7 +147,7 @@ def chromium() -> Iterator[Browser]:
 
 def shown(page: Page) -> None:
     """Wait until a shelf stands still."""
-    expect(page.locator("body[data-state=open] .card").first).to_be_visible(timeout=20_000)
+    expect(page.locator("body[data-state=open] .card").first).to_be_visible()
     expect(page.locator("[aria-busy=true]")).to_have_count(0)
 
 

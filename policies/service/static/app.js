@@ -83,7 +83,8 @@ function head() {
   const title = shop.items.find(({ item_id }) => item_id === wanted.item)?.title ?? wanted.item;
   const who = () => answer.shopper ?? el("span", {}, t("anyone"));
   const values = () => ({ shopper: who(), query: wanted.query, title });
-  $("heading").replaceChildren(say(`heading.${answer.scene}`, values()));
+  const anyone = answer.scene === "home" && !answer.shopper;
+  $("heading").replaceChildren(say(anyone ? "heading.anyone" : `heading.${answer.scene}`, values()));
   $("lede").replaceChildren(answer.scene === "home" ? "" : say("lede.for", values()),
     answer.likes.length ? say("lede.likes", { likes: outside(list(answer.likes.map(flat))) }) : "");
   const policies = [...new Set(columns.map((c) => c.answer?.policy).filter(Boolean))];

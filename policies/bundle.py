@@ -179,8 +179,14 @@ def with_average(profiles: Profiles, items: int) -> Profiles:
 def _live_writer(path: Path) -> Writer:
     if not (path / "reasoner").is_dir():
         raise UserError(f"bundle {path}: it has no language model; leave live off or export one")
-    # The one place that needs torch, transformers and peft.
-    from policies.reasoner.generate import generate, load_reasoner
+    try:
+        # The one place that needs torch, transformers and peft.
+        from policies.reasoner.generate import generate, load_reasoner
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"bundle {path}: live reasons need {error.name}, which is not installed; in the "
+            "checkout, run pip install -c constraints.txt -e '.[live]'"
+        ) from error
 
     model, tokenizer = load_reasoner(path / "reasoner")
     return lambda prompts: generate(model, tokenizer, prompts, greedy=True)

@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import Any
 
 #: Each is a module here with ``measure(repeats) -> list of rows``.
-SUBJECTS = ("simulator", "rewards", "reasoner", "adapters", "metrics", "ope", "ranker", "serve")
+SUBJECTS = (
+    "simulator", "rewards", "reasoner", "adapters", "metrics", "ope", "ranker", "serve", "install",
+)  # fmt: skip
 
 
 def run_subject(subject: str, repeats: int) -> list[dict[str, Any]]:

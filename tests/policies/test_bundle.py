@@ -37,6 +37,7 @@ from policies.bundle import (
 from policies.bundle_card import figure, plain
 from policies.bundle_export import export_bundle
 from policies.bundle_files import DIGEST, MANIFEST, Forms, Source
+from policies.bundle_ranker import load_logits
 from policies.bundle_rules import filtered
 from policies.constraints import ConstraintsConfig, shelf_rules
 from tests.policies.bundle_at_hand import METRICS, SETTINGS, Made
@@ -113,6 +114,27 @@ def test_exported_ranker_equals_the_live_one(made: Made, bundle: Bundle) -> None
             order = [ids.index(item.item_id) for item in shown.items]
             assert len(set(order)) == len(order) == min(30, len(ids))
             np.testing.assert_allclose(live[0][order], best, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "candidates"), [(1, 5), (2, 20), (9, 64)])
+def test_onnx_safetensors_and_the_live_module_agree(
+    made: Made, bundle: Bundle, rows: int, candidates: int
+) -> None:
+    rng = np.random.default_rng(rows)
+    observation = {
+        "context": rng.standard_normal((rows, len(CONTEXT_FEATURES))),
+        "items": 2 * rng.standard_normal((rows, candidates, len(ITEM_FEATURES))),
+        "mask": rng.random((rows, candidates)) < 0.8,
+    }
+    observation["mask"][:, 0] = True
+    seen = {name: values.astype(np.float32) for name, values in observation.items()}
+    with torch.no_grad():
+        tensors = [torch.from_numpy(seen[name]) for name in ("context", "items", "mask")]
+        live = made.scorer.logits(*tensors).numpy()
+    stored = load_logits(made.path, "torch")(seen)
+    np.testing.assert_array_equal(stored, live)
+    there = seen["mask"] > 0
+    np.testing.assert_allclose(bundle.logits(seen)[there], live[there], rtol=1e-5, atol=1e-5)
 
 
 def test_shelf_shows_the_book_of_the_shoppers_segment(made: Made, bundle: Bundle) -> None:
@@ -571,6 +593,14 @@ def test_bundle_without_a_language_model_cannot_write_live(made: Made, tmp_path:
     assert "No figures came with this export" in card
     with pytest.raises(UserError, match="it has no language model"):
         load_bundle(tmp_path / "out", live=True)
+
+
+def test_live_reasons_without_their_extra_are_one_line(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "policies.reasoner.generate", None)
+    with pytest.raises(UserError, match=r"live reasons need .*pip install .* -e '\.\[live\]'"):
+        load_bundle(made.path, verify=False, live=True)
 
 
 def export_again(made: Made, out: Path, reasoner: Path | None) -> None:

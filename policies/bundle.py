@@ -28,7 +28,7 @@ from envs.observation import item_facts
 from envs.shoppers import Profiles, price_z
 from envs.store import load_index, load_profiles
 from envs.world import relative_margin
-from policies.bundle_answer import Bundle, Explore
+from policies.bundle_answer import Bundle
 from policies.bundle_book import SCHEMA, load_book_table, table_arrays
 from policies.bundle_files import (
     BOOK,
@@ -46,6 +46,7 @@ from policies.bundle_reasons import LiveReasons, Reasons
 from policies.bundle_rules import Filters
 from policies.bundle_session import Session, SessionPage
 from policies.bundle_shelf import Labels, Shelf, ShelfItem
+from policies.bundle_slate import Explore
 from policies.bundle_visit import Visit
 from policies.constraints import shelf_rules
 from policies.reasoner.book import Writer

@@ -27,22 +27,14 @@ from envs.similarity import SCENES, SCORES
 from policies.bundle_files import Manifest
 from policies.bundle_ranker import Logits, similarity_logits
 from policies.bundle_reasons import LiveReasons, Reasons, ShownReason
-from policies.bundle_rules import (
-    Filters,
-    decode,
-    filtered,
-    not_known,
-    notes_on,
-    page_of,
-    showable,
-    with_pins,
-)
+from policies.bundle_rules import Filters, filtered, not_known, showable, with_pins
 from policies.bundle_session import Past, Session, past_of
-from policies.bundle_shelf import Labels, Shelf, ShelfItem, sure
+from policies.bundle_shelf import Labels, Shelf, ShelfItem
+from policies.bundle_slate import Explore, choose_slate
 from policies.bundle_visit import HOME, SEARCH, SIMILAR, Place, Visit
 from policies.constraints import ShelfRules
 from policies.explain import explain, feature_groups
-from policies.logging_policies import LoggingPolicy, TopK
+from policies.logging_policies import TopK
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -55,15 +47,6 @@ WhichReasons = Literal["tuned", "before", "none"]
 
 #: Bytes of places that are kept for the next request.
 _KEPT = 2**26
-
-
-@dataclass(frozen=True)
-class Explore:
-    """How a shelf is sampled instead of the best one shown."""
-
-    rule: LoggingPolicy
-    #: Decides the draw: the same key, shelf and rule give the same slate.
-    key: int
 
 
 @dataclass(frozen=True)
@@ -139,19 +122,31 @@ class Bundle:
         notes: list[str] = []
         row = self._row(shopper, notes)
         visit = self._visit(row, query, item, notes)
-        past = self._past(session, notes)
+        past = self.past(session)
+        if past.unknown:
+            notes.append(not_known(sorted(past.unknown), "of the session"))
         rules = filtered(self.rules, filters or Filters(), self.catalogue)
         items = self._to_order(visit, past, candidates, rules, notes)
         if len(items) < k:
             notes.append(f"There are only {len(items)} candidates for the {k} items asked for.")
         seen = self.observation_for(visit, items, past, book)
         logits = logits_of(seen)[0] if len(items) else np.zeros(0, dtype=np.float32)
-        order, chances = self._slate(rules, items, logits, k, explore, notes)
+        slate = choose_slate(
+            items, logits, min(k, len(items)), rules, self.manifest.settings.constraints,
+            self.catalogue, explore,
+        )  # fmt: skip
+        order, notes = slate.order, notes + slate.notes
         why = self._why(logits_of, seen, order) if explained else [{} for _ in order]
         segment = int(self.profiles.segment[row])
         return Shelf(
             items=self._show(
-                items[order], logits[order], seen["items"][0, order], segment, book, why, chances
+                items[order],
+                logits[order],
+                seen["items"][0, order],
+                segment,
+                book,
+                why,
+                slate.chances,
             ),
             notes=notes,
             scene=SCENES[visit.scene],
@@ -203,6 +198,14 @@ class Bundle:
             order = order[~np.isin(order, without)]
         return order[:pool] if rules is None else with_pins(rules, order, pool)
 
+    def past(self, session: Session | None = None) -> Past:
+        """Return what the ranker is told of a session; None is the first page of one."""
+        settings, catalogue = self.manifest.settings, self.catalogue
+        return past_of(
+            session or Session(), catalogue.item_position, catalogue.class_index,
+            len(catalogue.classes), settings.slots, settings.session,
+        )  # fmt: skip
+
     def observation_for(
         self, visit: Visit, items: I64, past: Past | None = None, book: Reasons | None = None
     ) -> dict[str, F32]:
@@ -212,7 +215,7 @@ class Bundle:
         page of a session; without a book the reasons are the tuned ones.
         """
         settings, level = self.manifest.settings, self.profiles.price_level[[visit.row]]
-        past = past or self._past(None, [])
+        past = past or self.past()
         features = item_features(
             (book or self.reasons["tuned"]).facts, items[None], visit.place.scores_of(items)[None],
             self.profiles.segment[[visit.row]], level, exposure=past.exposure[None],
@@ -266,16 +269,6 @@ class Bundle:
             notes.append(f"Item {item!r} is not known: this is the home shelf.")
         return self.home(row)
 
-    def _past(self, session: Session | None, notes: list[str]) -> Past:
-        settings, catalogue = self.manifest.settings, self.catalogue
-        past = past_of(
-            session or Session(), catalogue.item_position, catalogue.class_index,
-            len(catalogue.classes), settings.slots, settings.session,
-        )  # fmt: skip
-        if past.unknown:
-            notes.append(not_known(sorted(past.unknown), "of the session"))
-        return past
-
     def _to_order(
         self, visit: Visit, past: Past, candidates: Sequence[str] | None,
         rules: ShelfRules | None, notes: list[str],
@@ -314,33 +307,6 @@ class Bundle:
         return np.array(known, dtype=np.int64)
 
     # What is shown.
-
-    def _slate(
-        self, rules: ShelfRules | None, items: I64, logits: F32, k: int, explore: Explore | None,
-        notes: list[str],
-    ) -> tuple[I64, dict[str, F64]]:  # fmt: skip
-        """Return the places of the items to show, best first, and their propensities."""
-        count = min(k, len(items))
-        # Differences below the rounding of either backend must not decide the order.
-        rounded = np.round(logits, 5)
-        free = np.argsort(-rounded, kind="stable")[:count]
-        asked = self.manifest.settings.constraints
-        if not count or (explore is None and rules is None):
-            return free, sure(free)
-        if explore is None and rules is not None:
-            order, kept = decode(rules, items, rounded, count)
-            notes += notes_on(kept, order, free, rules, asked, self.catalogue)
-            return order, sure(order)
-        assert explore is not None
-        scores, mask = logits[None].astype(np.float64), np.ones((1, len(items)))
-        page = None if rules is None else page_of(rules, items, count)
-        key = np.array([explore.key % 2**64], dtype=np.uint64)
-        slate = explore.rule.sample(scores, mask, count, key, page)
-        found = explore.rule.propensities(scores, mask, slate, page)
-        if page is not None and rules is not None:
-            # Only what could not be met: a sampled order is no news.
-            notes += notes_on(page, slate[0], slate[0], rules, asked, self.catalogue)
-        return slate[0], {name: found[name][0] for name in PROPENSITIES}
 
     def _why(self, logits: Logits, seen: dict[str, F32], order: I64) -> list[dict[str, float]]:
         """Contributions to each of the shown candidates, by group."""

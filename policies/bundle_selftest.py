@@ -13,9 +13,10 @@ from typing import Any
 
 from envs.errors import UserError
 from envs.files import read_json, write_json
-from policies.bundle_answer import Bundle, Explore
+from policies.bundle_answer import Bundle
 from policies.bundle_rules import Filters
 from policies.bundle_session import Session, SessionPage
+from policies.bundle_slate import Explore
 from policies.logging_policies import PlackettLuce
 
 SELF_TEST = "selftest.json"

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from envs.catalogue import Catalogue
 from rewards.evidence import SupportedFact
@@ -82,9 +78,3 @@ class Labels:
             catalogue.items[name].tolist() for name in ("item_id", "title", "brand")
         )
         return cls(ids, titles, brands, [float(price) for price in catalogue.items["price"]])
-
-
-def sure(places: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Return the propensities of a slate that nothing else could have been, (k,) each."""
-    one = np.ones(len(places))
-    return {"pscore": one, "pscore_cascade": one, "pscore_item_position": one}

@@ -33,7 +33,7 @@ from envs.world import World
 from experiments.ope.impressions import ShopNames
 from policies.baselines import Page, SlatePolicy
 from policies.bundle import Bundle, Session, SessionPage, Visit
-from policies.bundle_session import Past, past_of
+from policies.bundle_session import Past
 from policies.constraints import with_rules
 from policies.constraints_page import page_rules
 from policies.logging_policies import LoggingPolicy
@@ -181,11 +181,7 @@ def _past(pages: NDArray[np.object_], bundle: Bundle) -> Past | None:
     told = next((value for value in pages if isinstance(value, str)), None)
     if told is None:
         return None
-    settings, catalogue = bundle.manifest.settings, bundle.catalogue
-    return past_of(
-        Session([SessionPage(**page) for page in json.loads(told)]), catalogue.item_position,
-        catalogue.class_index, len(catalogue.classes), settings.slots, settings.session,
-    )  # fmt: skip
+    return bundle.past(Session([SessionPage(**page) for page in json.loads(told)]))
 
 
 def _items(ids: list[str], bundle: Bundle, where: str) -> I64:

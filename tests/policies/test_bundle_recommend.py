@@ -165,7 +165,7 @@ def test_a_session_is_what_the_shop_saw(made: Made, bundle: Bundle) -> None:
                 for what in ("clicks", "purchases")
             )
             pages[row].append(SessionPage(list(dict.fromkeys(shown)), clicked, bought))
-            past = bundle._past(Session(pages[row]), [])
+            past = bundle.past(Session(pages[row]))
             visit = bundle.home(int(shoppers[row]))
             found = bundle.observation_for(visit, items[row], past)
             np.testing.assert_array_equal(found["context"][0], seen["context"][row])

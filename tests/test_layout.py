@@ -23,7 +23,12 @@ FLOORS = {
 }
 
 #: What the user of a bundle loads, and what it must not bring along.
-LIGHT = ("policies/bundle.py", "policies/logging_policies.py")
+LIGHT = (
+    "policies/bundle.py",
+    "policies/logging_policies.py",
+    "policies/service/supervisor.py",
+    "policies/service/worker.py",
+)
 HEAVY = ("torch", "ray", "trl", "gymnasium", "transformers", "sklearn")
 
 

@@ -64,8 +64,10 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None]) -> int:
         UserError: the settings cannot be carried out.
     """
     check(settings)
-    listening = bind(settings.host, settings.port)
-    with tempfile.TemporaryDirectory(prefix="shelftalk-") as folder:
+    with (
+        bind(settings.host, settings.port) as listening,
+        tempfile.TemporaryDirectory(prefix="shelftalk-") as folder,
+    ):
         log = JsonLog(_log_key())
         return asyncio.run(_Supervisor(settings, listening, Path(folder), log, announce).run())
 

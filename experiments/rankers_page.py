@@ -157,7 +157,7 @@ def as_html(table: dict[str, Any], name: str) -> str:
 
 
 def charts(found: dict[str, Any]) -> list[tuple[str, Markup]]:
-    """Draw how satiated shoppers are under both, how many are still there, and who is ahead."""
+    """Draw how satiated and trusting shoppers are under both, how many stay, and who is ahead."""
     pages = [float(page) for page in found["pages"]]
 
     def line(side: str, key: str) -> Series:
@@ -171,6 +171,7 @@ def charts(found: dict[str, Any]) -> list[tuple[str, Markup]]:
     lead = found["lead"]
     drawn = {
         "Satiation with what is shown": both("satiation"),
+        "Trust of those still there": both("trust"),
         "Share of sessions still there": both("there"),
         f"Return so far: {LONG} minus {MYOPIC}": [
             Series("lead", pages, lead["value"], lead["low"], lead["high"])

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from envs.errors import UserError
 from envs.files import read_json
+from experiments.rankers_names import FOLDER, TABLE
 from experiments.report_parts import (
     Alarm,
     BestOf,
@@ -144,8 +145,7 @@ def read_report(run: Path) -> Run:
         rank=reader.part(TypeAdapter(dict[str, Any]), "rank"),
         simulate=reader.part(TypeAdapter(Simulation), "simulate"),
         order=reader.part(TypeAdapter(Order), "simulate", "order"),
-        horizon=reader.part(TypeAdapter(Horizon), "simulate", "horizon")
-        or reader.part(TypeAdapter(Horizon), "rankers", "horizon"),
+        horizon=reader.horizon(),
         ope=reader.part(TypeAdapter(Ope), "ope"),
         export=reader.part(TypeAdapter(Export), "export"),
         curves={
@@ -245,6 +245,14 @@ class _Reader:
         for name in names:
             found = found.get(name) if isinstance(found, dict) else None
         return self._fit(adapter, found or None, f"{METRICS}: {'.'.join(names)}")
+
+    def horizon(self) -> Horizon | None:
+        """Return what `shelftalk rankers` found of looking ahead, where it ran in this folder."""
+        name = f"{FOLDER}/{METRICS}"
+        found: Any = self.file(name)
+        for key in (TABLE, "horizon"):
+            found = found.get(key) if isinstance(found, dict) else None
+        return self._fit(TypeAdapter(Horizon), found, f"{name}: {TABLE}.horizon")
 
     @property
     def last_round(self) -> int:

@@ -66,10 +66,11 @@ class Rounds(Part):
 
 
 class Course(Part):
-    """What happens page by page under one ranker, a figure a page."""
+    """What happens page by page under one ranker, a figure a page; None where nobody is left."""
 
     there: list[float]
-    satiation: list[float]
+    satiation: list[float | None]
+    trust: list[float | None]
 
 
 class Lead(Part):
@@ -91,6 +92,7 @@ class Horizon(Part):
     def _as_long_as_pages(self) -> Horizon:
         lists: list[Any] = [one.there for one in self.variants.values()]
         lists += [one.satiation for one in self.variants.values()]
+        lists += [one.trust for one in self.variants.values()]
         lists += [self.lead.value, self.lead.low, self.lead.high] if self.lead else []
         if not self.pages or any(len(one) != len(self.pages) for one in lists):
             raise ValueError("every list must have a figure for each of the pages, one or more")

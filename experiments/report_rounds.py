@@ -82,16 +82,21 @@ def _by_name(rows: Sequence[tuple[str, Cell, Cell, Cell]]) -> dict[str, list[Cel
 
 
 def horizon_charts(horizon: Horizon) -> list[tuple[str, Markup, list[str]]]:
-    """Draw the mechanism: how satiated shoppers are, how many are still there, who is ahead."""
+    """Draw the mechanism: how satiated and trusting shoppers are, how many stay, who is ahead."""
     pages = [float(page) for page in horizon.pages]
 
     def drawn(title: str, lines: list[Series]) -> tuple[str, Markup, list[str]]:
         return title, line_chart(lines, title=title, x_label="page"), [one.name for one in lines]
 
+    def course(name: str, values: Sequence[float | None]) -> Series:
+        met = [(page, value) for page, value in zip(pages, values) if value is not None]
+        return Series(name, [page for page, _ in met], [value for _, value in met])
+
     sides = [(VARIANTS.get(name, name), one) for name, one in horizon.variants.items()]
     found = [
-        drawn("Satiation with what is shown", [Series(n, pages, o.satiation) for n, o in sides]),
-        drawn("Share of sessions still there", [Series(n, pages, o.there) for n, o in sides]),
+        drawn("Satiation with what is shown", [course(n, o.satiation) for n, o in sides]),
+        drawn("Trust of those still there", [course(n, o.trust) for n, o in sides]),
+        drawn("Share of sessions still there", [course(n, o.there) for n, o in sides]),
     ]
     if horizon.lead:
         ahead = horizon.lead

@@ -21,7 +21,7 @@ from policies.baselines import Page, SlatePolicy, mix_policy, oracle_policy
 F64 = NDArray[np.float64]
 
 #: Figures of a session that comparisons are made of.
-METRICS = ("return", "ctr", "purchases", "session_length")
+METRICS = ("return", "ctr", "purchases", "session_length", "trust")
 #: Seeds of training sessions start here, those of evaluation at 0: never the same.
 TRAINING_SEEDS = 10_000_000
 #: Sessions stepped side by side.
@@ -200,7 +200,7 @@ class Evaluation:
     def figures(self, level: float = 0.95) -> dict[str, dict[str, Figure]]:
         """Return means with intervals by contestant and metric."""
         return {
-            name: {metric: interval(one.values(metric), level) for metric in (*METRICS, "trust")}
+            name: {metric: interval(one.values(metric), level) for metric in METRICS}
             for name, one in self.played.items()
         }
 

@@ -16,7 +16,7 @@ from gymnasium.vector import VectorEnv
 from envs.assemble import default_world
 from envs.shop import ShopVectorEnv
 from envs.similarity import SCORES
-from experiments.benchmarks.timing import rate, row
+from experiments.benchmarks.timing import row
 from policies.ranker.config import RankerConfig, ScorerConfig, WarmStartConfig
 from policies.ranker.rllib import rllib_config
 from policies.ranker.scorer import SlateScorer, recommend
@@ -44,52 +44,71 @@ def measure(repeats: int) -> list[dict[str, Any]]:
             shelf = read_shelf(env)
         page = f"{shelf.slots} of {world.config.candidates}"
         return [
-            _sampling("fast runner", _CONFIG, make_env, shelf, page, repeats),
-            _sampling(
+            *_sampling("fast runner", _CONFIG, make_env, shelf, page, repeats),
+            *_sampling(
                 "RLlib's runner",
                 _CONFIG.model_copy(update={"fast_runner": False}),
                 make_env, shelf, page, repeats,
             ),
-            _training(make_env, page, repeats),
+            *_training(make_env, page, repeats),
             *_recommending(shelf, repeats),
         ]  # fmt: skip
 
 
 def _sampling(
     name: str, config: RankerConfig, make_env: MakeEnv, shelf: Shelf, page: str, repeats: int
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Steps of sampled slates, episodes included; one call collects one batch."""
     settings = rllib_config(make_env, shelf, config, seed=0)
     runner = settings.env_runner_cls(config=settings)
-
-    def work() -> int:
-        return sum(len(chunk) for chunk in runner.sample(num_timesteps=config.batch))
-
-    what = f"{config.num_envs} envs, {page}"
+    marks, steps = [], [0.0]
     try:
-        return rate(name, "sample_steps_per_second", "steps/s", what, work, repeats)
+        for _ in range(repeats + 2):
+            marks.append(_now())
+            chunks = runner.sample(num_timesteps=config.batch)
+            steps.append(steps[-1] + sum(len(chunk) for chunk in chunks))
     finally:
         runner.stop()
+    # The first batch pays for caches and imports.
+    what = f"{config.num_envs} envs, {page}"
+    return _rates(name, "sample", what, marks[1:], steps[1:-1])
 
 
-def _training(make_env: MakeEnv, page: str, repeats: int) -> dict[str, Any]:
+def _training(make_env: MakeEnv, page: str, repeats: int) -> list[dict[str, Any]]:
     """Steps of whole cycles: batches, updates, one evaluation in both ways, one checkpoint."""
     cycle = _CONFIG.eval_every
     config = _CONFIG.model_copy(update={"iterations": cycle * (repeats + 1)})
-    ends: list[float] = []
+    ends: list[Mark] = []
     with tempfile.TemporaryDirectory() as work:
         curve = train_ranker(
             make_env, config, Path(work),
-            lambda done, total, figures: ends.append(time.perf_counter()),
+            lambda done, total, figures: ends.append(_now()),
         ).curve  # fmt: skip
     steps = [one["env_steps"] or 0.0 for one in curve]
-    # The first cycle pays for caches and imports.
-    rates = [
-        (steps[at + cycle] - steps[at]) / (ends[at + cycle] - ends[at])
-        for at in range(cycle, len(steps) - 1, cycle)
-    ]
     what = f"{config.scorer.kind}, batches of {config.batch}, {config.epochs} epochs, {page}"
-    return row("ppo", "train_steps_per_second", "steps/s", what, rates)
+    # The first cycle pays for caches and imports.
+    return _rates("ppo", "train", what, ends[cycle::cycle], steps[cycle::cycle])
+
+
+#: Seconds of the wall clock and of this process's CPU time.
+Mark = tuple[float, float]
+
+
+def _now() -> Mark:
+    return time.perf_counter(), time.process_time()
+
+
+def _rates(
+    name: str, verb: str, what: str, marks: list[Mark], steps: list[float]
+) -> list[dict[str, Any]]:
+    """Steps between neighbouring marks by both clocks; on a busy machine the second one counts."""
+    done = np.diff(steps)
+    return [
+        row(name, f"{verb}_steps_per_{clock}", f"steps/{unit}", what, list(done / took))
+        for clock, unit, took in zip(
+            ("second", "cpu_second"), ("s", "CPU s"), np.diff(np.array(marks), axis=0).T
+        )
+    ]
 
 
 def _recommending(shelf: Shelf, repeats: int) -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ class SlateSequences(ConnectorV2):
         real = np.ones(ends[-1] + 1, dtype=bool)
         real[ends] = False
         # A slate that could be shown after the last step: its probability must be above zero.
-        slots = int(rl_module[DEFAULT_MODULE_ID].action_space.shape[0])
+        slots = int(rl_module[DEFAULT_MODULE_ID].unwrapped().action_space.shape[0])
         actions = top_k(seen["mask"], seen["mask"], slots)
         actions[torch.from_numpy(real)] = torch.from_numpy(
             np.concatenate([own_steps(episode.actions) for episode in episodes])

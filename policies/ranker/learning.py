@@ -71,8 +71,10 @@ class SlateBatch(ConnectorV2):
         last_step = np.cumsum(lengths) - 1
         # Each chunk has one observation more than steps.
         before = np.arange(lengths.sum()) + np.repeat(np.arange(len(episodes)), lengths)
+        # Several learners wrap it, to average their gradients.
+        module = rl_module[DEFAULT_MODULE_ID].unwrapped()
         with torch.no_grad():
-            all_values = rl_module[DEFAULT_MODULE_ID].compute_values({Columns.OBS: seen}).numpy()
+            all_values = module.compute_values({Columns.OBS: seen}).numpy()
         values, next_values = all_values[before], all_values[before + 1].copy()
         terminated = np.array([episode.is_terminated for episode in episodes])
         next_values[last_step[terminated]] = 0.0
@@ -114,7 +116,6 @@ class RankerLearner(PPOTorchLearner):
         """Log the new policy's entropy and its KL from the old one, on slates of the batch."""
         super().after_gradient_based_update(timesteps=timesteps)
         batch = self._learner_connector.connectors[0].watched
-        # Several learners wrap it, to average their gradients.
         module = self.module[DEFAULT_MODULE_ID].unwrapped()
         slates = slates_of(module.slots)
         old = slates(batch[Columns.ACTION_DIST_INPUTS])

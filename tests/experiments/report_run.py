@@ -305,8 +305,16 @@ def order() -> dict[str, Any]:
 def horizon() -> dict[str, Any]:
     """Return what a ranker trained for the session and one for the page do page by page."""
     variants = {
-        "long": {"there": [1.0, 0.9, 0.8], "satiation": [0.1, 0.2, 0.25]},
-        "myopic_trained": {"there": [1.0, 0.85, 0.7], "satiation": [0.2, 0.35, 0.45]},
+        "long": {
+            "there": [1.0, 0.9, 0.8],
+            "satiation": [0.1, 0.2, 0.25],
+            "trust": [0.6, 0.62, 0.63],
+        },
+        "myopic_trained": {
+            "there": [1.0, 0.85, 0.0],
+            "satiation": [0.2, 0.35, None],
+            "trust": [0.6, 0.58, None],
+        },
     }
     lead = {"value": [-0.1, 0.0, 0.3], "low": [-0.15, -0.1, 0.1], "high": [-0.05, 0.1, 0.5]}
     return {"pages": [1, 2, 3], "variants": variants, "lead": lead}
@@ -496,8 +504,9 @@ def add_baselines(run: Path) -> None:
         _pair("ranker", "linucb", "return", 2.75, 0.2),
         _pair("myopic", "ranker", "return", 1.15, 0.2),
     ]
-    figures["simulate"] |= {"share_of_myopic": _near(0.805, 0.012), "horizon": horizon()}
+    figures["simulate"] |= {"share_of_myopic": _near(0.805, 0.012)}
     write_json(run / "metrics.json", figures)
+    write_json(run / "rankers" / "metrics.json", {"table": {"horizon": horizon()}})
 
 
 def add_round(run: Path) -> None:

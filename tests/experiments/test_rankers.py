@@ -287,7 +287,7 @@ def test_who_ranks_by_similarity_does_not_differ_from_it(
     assert found["variants"]["long"] == found["variants"][MYOPIC]
     assert found["variants"]["long"]["there"][0] == 1
     page = (tmp_path / "out" / "table" / "table.html").read_text(encoding="utf-8")
-    assert page.count("<svg class=") == 3
+    assert page.count("<svg class=") == 4
     assert "What looking ahead does" in page
     text = (tmp_path / "out" / "table" / "table.md").read_text(encoding="utf-8")
     assert text.count("\n| ") == 6 + 2 + len(found["pages"])

@@ -146,12 +146,15 @@ def test_a_broken_measure_does_not_take_the_simulation_with_it(run: Path) -> Non
 
     def change(metrics: dict[str, Any]) -> None:
         metrics["simulate"]["order"]["policies"]["ranker+ppo"]["named"] = "often"
-        metrics["simulate"]["horizon"]["variants"]["long"]["there"].pop()
+
+    def shorten(metrics: dict[str, Any]) -> None:
+        metrics["table"]["horizon"]["variants"]["long"]["there"].pop()
 
     _change(run, "metrics.json", change)
+    _change(run, "rankers/metrics.json", shorten)
     text = _text(run)
     assert "metrics.json: simulate.order: policies.ranker+ppo.named:" in text
-    assert "metrics.json: simulate.horizon:" in text
+    assert "rankers/metrics.json: table.horizon:" in text
     assert "every list must have a figure for each of the pages" in text
     assert "The RL ranker earns 4.74 more per session" in text
 
@@ -233,14 +236,14 @@ def test_looking_ahead_is_drawn(run: Path) -> None:
     report_run.add_baselines(run)
     html = _report(run)
     section = html.split('id="horizon"')[1].split("</section>")[0]
-    assert section.count('<svg class="chart"') == 3
+    assert section.count('<svg class="chart"') == 4
     labels = re.findall(r'aria-label="([^"]*)"', section)
     satiated = "Satiation with what is shown, by page: trained for the session goes from 0.1 to"
     assert any(label.startswith(satiated) for label in labels)
-    assert "trained for the page goes from 1 to 0.7" in section
+    assert "trained for the page goes from 1 to 0" in section
     # Pages are counted: no mark stands between two of them.
     marks = re.findall(r'text-anchor="middle">([\d.]+)</text>', section)
-    assert marks == ["1", "2", "3"] * 3
+    assert marks == ["1", "2", "3"] * 4
 
 
 def test_outside_text_is_escaped_here_too(run: Path) -> None:
@@ -252,13 +255,16 @@ def test_outside_text_is_escaped_here_too(run: Path) -> None:
         order = metrics["simulate"]["order"]
         order["groups"].append(evil)
         order["policies"][evil] = order["policies"]["ranker+ppo"]
-        variants = metrics["simulate"]["horizon"]["variants"]
+
+    def looking_ahead(metrics: dict[str, Any]) -> None:
+        variants = metrics["table"]["horizon"]["variants"]
         variants[evil] = variants["long"]
 
     def card(shelves: list[dict[str, Any]]) -> None:
         shelves[0]["after"][0] |= {"contributions": {evil: 1.0}, "named": [evil]}
 
     _change(run, "metrics.json", figures)
+    _change(run, "rankers/metrics.json", looking_ahead)
     _change(run, "simulate/shelves.json", card)
     html = _report(run)
     _well_formed(html)

@@ -16,9 +16,15 @@ def test_rows_of_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranker, "_CALLS", 20)
     rows = ranker.measure(repeats=2)
     assert [(row["name"], row["metric"]) for row in rows] == [
-        ("fast runner", "sample_steps_per_second"),
-        ("RLlib's runner", "sample_steps_per_second"),
-        ("ppo", "train_steps_per_second"),
+        *(
+            (name, f"{verb}_steps_per_{clock}")
+            for name, verb in (
+                ("fast runner", "sample"),
+                ("RLlib's runner", "sample"),
+                ("ppo", "train"),
+            )
+            for clock in ("second", "cpu_second")
+        ),
         *(
             (kind, f"recommend_ms_{share}")
             for kind in ("deep_sets", "attention", "linear")
@@ -27,5 +33,5 @@ def test_rows_of_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     for row in rows:
         assert 0 < row["min"] <= row["value"] <= row["max"]
-    middle, slowest = rows[3], rows[4]
+    middle, slowest = rows[6], rows[7]
     assert middle["value"] <= slowest["value"]

@@ -36,7 +36,7 @@ CONFIG = RankerConfig(
 
 @pytest.fixture(scope="module")
 def _ray() -> Iterator[None]:
-    start_ray(4)
+    start_ray(5)
     yield
     ray.shutdown()
 
@@ -67,6 +67,32 @@ def test_a_checkpoint_of_two_workers_resumes_with_synced_weights(tmp_path: Path)
         assert row["kl"] is not None
         assert 0 < row["kl"] < 0.5
     assert resumed.best_return >= first.best_return
+
+
+# Ray's data context, on its way to a learner, asks for settings of its own that it deprecates.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+@pytest.mark.usefixtures("_ray")
+def test_two_learners_agree_and_a_checkpoint_of_them_resumes(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"num_learners": 2, "batch": 1024})
+    first = train_ranker(make_shop, config, tmp_path, seed=1)
+    kept = load_file(tmp_path / "checkpoint" / "weights.safetensors")
+    start = first.curve[0]["return_topk"]
+    assert start is not None
+    assert first.best_return > 2 * start
+    with isolated_randomness(0):
+        trainer = make_trainer(make_shop, read_shelf(make_shop(2, 0)), config, seed=5)
+        with closing(trainer):
+            assert isinstance(trainer, Distributed)
+            trainer.set_state({"weights": kept})
+            trainer.step()
+            # Each learned from its own half of the batch; averaged gradients keep them alike.
+            states = trainer.algorithm.learner_group.foreach_learner(
+                lambda learner: learner.get_state([COMPONENT_RL_MODULE])[COMPONENT_RL_MODULE]
+            )
+    one, other = (result.get()["default_policy"] for result in states)
+    for name in kept:
+        np.testing.assert_array_equal(one[f"scorer.{name}"], other[f"scorer.{name}"])
+    assert not np.array_equal(one["scorer.score_out.weight"], kept["score_out.weight"].numpy())
 
 
 @pytest.mark.usefixtures("_ray")
@@ -115,6 +141,9 @@ class Known:
     """A module of which the connector asks the action space only."""
 
     action_space = ToyShop(1, 0, candidates=5, slots=2, features=6).single_action_space
+
+    def unwrapped(self) -> Known:
+        return self
 
 
 def test_sequences_hold_every_step_and_one_more_row_a_chunk() -> None:

@@ -73,6 +73,7 @@ def running(settings: ServiceSettings, folder: Path, log: JsonLog) -> Iterator[C
 def client(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A service without keys over a store of its own, shared by the tests of one file."""
     folder = tmp_path_factory.mktemp("service")
-    settings = ServiceSettings(bundle=bundle_path, store=f"sqlite:///{folder}/store.db")
+    # Patient, because the machine may have much else to do.
+    settings = ServiceSettings(bundle=bundle_path, store=f"sqlite:///{folder}/store.db", timeout=60)
     with running(settings, folder, JsonLog(b"secret")) as made:
         yield made

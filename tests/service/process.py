@@ -70,7 +70,7 @@ class Process:
     def stop(self) -> int:
         """Ask it to end in order; return its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 @contextlib.contextmanager
@@ -83,7 +83,7 @@ def served(bundle: Path, store: str, folder: Path, *options: str) -> Iterator[Pr
         process.kill()
 
 
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something to become true."""
     ends = time.monotonic() + seconds
     while not true():

@@ -132,7 +132,7 @@ def test_a_bad_bundle_is_refused_and_the_old_one_stays(service: Process, folder:
 def test_a_killed_worker_is_replaced(service: Process) -> None:
     killed = service.workers()[0]
     os.kill(killed, signal.SIGKILL)
-    until(lambda: killed not in service.workers() and len(service.workers()) == 2, 60)
+    until(lambda: killed not in service.workers() and len(service.workers()) == 2, 90)
     for _ in range(10):
         assert _shelf(service).status_code == 200
 
@@ -158,6 +158,6 @@ def test_asked_to_stop_it_finishes_what_is_at_work(service: Process) -> None:
         until(lambda: len(shoppers.acknowledged) > 20)
         began = time.monotonic()
         assert service.stop() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 40
         shoppers.give_up()
     assert set(shoppers.answers) <= {"200", "broken"}

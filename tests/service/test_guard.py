@@ -279,7 +279,7 @@ def test_whoever_is_slow_is_let_go(slow: Process) -> None:
     began = time.monotonic()
     assert _talk(slow.port) == b""
     assert _talk(slow.port, head) == b""
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     # What is no HTTP at all is told so.
     assert _talk(slow.port, b"\x16\x03\x01\x00\r\n\r\n").startswith(b"HTTP/1.1 400")
 

@@ -163,19 +163,24 @@ def _minibatches(
 
 
 @torch.no_grad()
+def mean_spread(scorer: SlateScorer, log: LoggedPages) -> float:
+    """Return the standard deviation of the logits on a page of the log, on average."""
+    seen = {name: array[:_MEASURED] for name, array in log.seen.items()}
+    logits, mask = scorer.logits(**seen), seen["mask"] > 0
+    count = mask.sum(1).clamp(min=1)
+    mean = torch.where(mask, logits, 0.0).sum(1) / count
+    off = torch.where(mask, logits - mean.unsqueeze(1), 0.0)
+    return float((off.square().sum(1) / count).sqrt().mean())
+
+
+@torch.no_grad()
 def set_spread(scorer: SlateScorer, log: LoggedPages, spread: float) -> None:
     """Scale the logits so that they spread by ``spread`` on a page of the log, on average.
 
     A log of rewards is a flat score: slates sampled from it hardly differ from random ones, and
     PPO betters the slates that are sampled. The order stays.
     """
-    seen = {name: array[:_MEASURED] for name, array in log.seen.items()}
-    logits, mask = scorer.logits(**seen), seen["mask"] > 0
-    count = mask.sum(1).clamp(min=1)
-    mean = torch.where(mask, logits, 0.0).sum(1) / count
-    off = torch.where(mask, logits - mean.unsqueeze(1), 0.0)
-    found = float((off.square().sum(1) / count).sqrt().mean())
-    scale = spread / max(found, 1e-6)
+    scale = spread / max(mean_spread(scorer, log), 1e-6)
     last = scorer.weight_out if scorer.config.kind == "linear" else scorer.score_out
     last.weight.mul_(scale)
     scorer.skip.mul_(scale)

@@ -194,7 +194,7 @@ function retry() {
   showKey(false);
   if (!shop) start();
   const failed = columns.filter(({ pending }) => pending);
-  for (const column of failed) column.pending();
+  for (const column of failed) if (!column.busy) column.pending();
   if (!failed.length && !outbox.waiting.length) clearTrouble();
   outbox.hurry();
 }
@@ -237,7 +237,8 @@ async function start() {
   }, page)]);
   search = listenToAsk(load);
   $("compare").addEventListener("click", toggleCompare);
-  $("next").addEventListener("click", () => turn("on"));
+  // Whoever is impatient turns one page.
+  $("next").addEventListener("click", () => { if (!columns.some(({ busy }) => busy)) turn("on"); });
   $("again").addEventListener("click", () => turn("new"));
   addEventListener("hashchange", () => {
     recall();

@@ -40,7 +40,11 @@ export class Column {
     this.page = page;
     this.visit = visit;
     this.answer = null;
+    /** What failed and is to be tried again; null where nothing is. */
     this.pending = null;
+    this.busy = false;
+    /** Whether the store may hold a shelf of this step that never arrived. */
+    this.unsure = false;
     this.cards = [];
     /** What became of the items of this page, by id: {what, how, slate_id}. */
     this.fates = new Map();
@@ -69,10 +73,11 @@ export class Column {
    */
   async load(move) {
     this.given?.abort();
+    this.unsure ||= this.busy;
     const given = (this.given = new AbortController());
     const visit = this.after(move);
     const waiting = setTimeout(() => this.page.waits(), PATIENT);
-    this.element.setAttribute("aria-busy", "true");
+    this.setBusy(true);
     try {
       const body = { ...this.page.request(), ...this.choice, explain: true, session: {
         session_id: visit.id ?? undefined, pages: visit.pages,
@@ -81,24 +86,31 @@ export class Column {
       this.visit = { id: answer.session_id, pages: visit.pages };
       if (move !== "same") this.fates.clear();
       this.answer = answer;
-      this.show();
       this.pending = null;
+      this.unsure = false;
+      this.show();
       this.page.arrived(this);
     } catch (trouble) {
       if (given.signal.aborted) return;
       if (!(trouble instanceof api.Trouble)) throw trouble; // ours
-      /** What failed and is to be tried again; null where nothing is. */
       this.pending = () => this.load(move);
+      this.unsure ||= trouble.kind === "gone" || trouble.kind === "slow";
       this.page.failed(this, trouble);
     } finally {
       clearTimeout(waiting);
-      if (this.given === given) this.element.setAttribute("aria-busy", "false");
+      if (this.given === given) this.setBusy(false);
     }
+  }
+
+  setBusy(is) {
+    this.busy = is;
+    this.element.setAttribute("aria-busy", String(is));
   }
 
   /** The visit as the next request tells it; ours changes only once that is answered. */
   after(move) {
-    const { id, pages } = this.visit;
+    const { pages } = this.visit;
+    const id = this.unsure ? null : this.visit.id;
     if (move === "new" || (move === "on" && pages.length >= MOST_PAGES)) return { id: null, pages: [] };
     // Another shelf in the place of one that was served belongs to a visit of its own with the
     // same past, so that no visit has two shelves in one step.

@@ -469,7 +469,7 @@ def _above(difference: np.ndarray) -> bool:
 
 
 def test_lies_win_the_first_page_and_lose_trust(world: World) -> None:
-    rows = 3_000
+    rows = 12_000  # few clicks are bought
     honest, lying = (world.with_reasons(_reasons(world, lying)) for lying in (False, True))
     state = _first_page(world, 18, rows)
     after_truth, truth = _show(honest, state, _slates(rows))

@@ -25,6 +25,10 @@ F32 = NDArray[np.float32]
 REASON_FEATURES = ("reason_claims", "reason_match", "reason_unsupported", "reason_words")
 #: Names of how an item fits what is expected of the shopper: aspects, price, class; see `Likes`.
 LIKING_FEATURES = ("taste_liking", "price_liking", "class_liking")
+#: Name of the item's class as a number, which says no more than whether two items are of one class.
+CLASS_FEATURE = "class_code"
+#: Names of what tells a crowd: the class, and how much of it was shown lately.
+CROWDING_FEATURES = (CLASS_FEATURE, "class_exposure")
 #: Names of the F item features, in order.
 ITEM_FEATURES = (
     *SCORES,
@@ -36,6 +40,7 @@ ITEM_FEATURES = (
     "class_exposure",
     "class_clicked",
     *LIKING_FEATURES,
+    CLASS_FEATURE,
 )
 #: Names of the C_ctx context features, in order.
 CONTEXT_FEATURES = (
@@ -52,6 +57,7 @@ _SCORES = len(SCORES)
 _REASON = ITEM_FEATURES.index("reason_claims")
 _SESSION = ITEM_FEATURES.index("class_exposure")
 _LIKING = ITEM_FEATURES.index("taste_liking")
+_CLASS_CODE = ITEM_FEATURES.index(CLASS_FEATURE)
 _PARTS = len(REASON_FEATURES)
 _COUNTS = len(SCENES)
 #: Column of `ItemFacts.seen`.
@@ -184,6 +190,7 @@ def window_rows(
             out[row, place, _LIKING] = fit
             out[row, place, _LIKING + 1] = price_fit
             out[row, place, _LIKING + 2] = liked_by[likes, traits + kind]
+            out[row, place, _CLASS_CODE] = kind / exposure.shape[1]
             mask[row, place] = 1
             if buyer:
                 for past in range(bought.shape[1]):

@@ -12,13 +12,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
+from envs.observation import CLASS_FEATURE, CONTEXT_FEATURES, ITEM_FEATURES
 
 F32 = NDArray[np.float32]
 
 _SCENES = [place for place, name in enumerate(CONTEXT_FEATURES) if name.startswith("scene_")]
 _REST = [place for place, name in enumerate(CONTEXT_FEATURES) if not name.startswith("scene_")]
-_ITEM = ("offset", *ITEM_FEATURES)
+# A class is no quantity: its number would weigh nothing that means something.
+_TOLD = [place for place, name in enumerate(ITEM_FEATURES) if name != CLASS_FEATURE]
+_ITEM = ("offset", *(ITEM_FEATURES[place] for place in _TOLD))
 
 #: Names of the D joint features, in order.
 JOINT_FEATURES = (
@@ -36,11 +38,11 @@ def joint_features(context: F32, items: F32) -> F32:
     """
     rows, count = items.shape[:2]
     out = np.empty((rows, count, len(JOINT_FEATURES)), dtype=np.float32)
-    place, width = 0, len(_ITEM)
+    place, width, told = 0, len(_ITEM), items[..., _TOLD]
     for scene in _SCENES:
         here = context[:, scene, None]
         out[..., place] = here
-        np.multiply(items, here[..., None], out=out[..., place + 1 : place + width])
+        np.multiply(told, here[..., None], out=out[..., place + 1 : place + width])
         place += width
     out[..., place:] = context[:, None, _REST]
     return out

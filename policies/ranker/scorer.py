@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from envs.errors import UserError, nearest
 from envs.files import atomic_path, read_json, write_json
+from envs.observation import CROWDING_FEATURES
 from policies.ranker.attention import attend
 from policies.ranker.config import ScorerConfig
 from policies.ranker.inputs import check_inputs, check_scores
@@ -41,6 +42,18 @@ class SlateScorer(nn.Module):
 
     so each feature's part of a score is read off (`contributions`). A reordering of the
     candidates reorders the logits, and any number of them is accepted.
+
+    Where the items tell their class and how much of it was shown lately (`CROWDING_FEATURES`), a
+    candidate gives way in a crowd: to the r_i candidates of its class that score higher on the
+    page, and for the exposure e_i of its class on the pages before,
+
+        score_i = logit_i - p(c) r_i - q(c) e_i,    (p, q) linear in the context.
+
+    The best k by this score are those that a greedy choice takes which charges p(c) for each item
+    of the same class already chosen (maximal marginal relevance: Carbonell, Goldstein 1998),
+    because within a class the greedy choice goes by the logit. Yet it is one score for each
+    candidate, so slates, probabilities and exports need to know nothing of it.
+
     The value has a tower of its own, so that its errors do not disturb the ranking. The last
     layers start at zero: the first policy is the baseline score, exactly.
     """
@@ -49,6 +62,7 @@ class SlateScorer(nn.Module):
     item_scale: Tensor
     context_mean: Tensor
     context_scale: Tensor
+    quantities: Tensor
 
     def __init__(
         self,
@@ -80,6 +94,16 @@ class SlateScorer(nn.Module):
         self.value_hidden = nn.Linear(2 * hidden, hidden)
         self.value_out = nn.Linear(hidden, 1)
         self.skip = nn.Parameter(torch.zeros(items))
+        #: Columns of the class and its exposure, where there are these.
+        self.crowd = tuple(map(self.item_features.index, CROWDING_FEATURES)) if (
+            set(CROWDING_FEATURES) <= set(self.item_features)
+        ) else None
+        # The number of a class is no quantity: nothing but sameness is read off it.
+        quantities = torch.ones(items)
+        if self.crowd is not None:
+            quantities[self.crowd[0]] = 0.0
+            self.prices = nn.Linear(context, 2)
+        self.register_buffer("quantities", quantities, persistent=False)
         self.register_buffer("item_mean", torch.zeros(items))
         self.register_buffer("item_scale", torch.ones(items))
         self.register_buffer("context_mean", torch.zeros(context))
@@ -96,6 +120,8 @@ class SlateScorer(nn.Module):
         last = self.weight_out if self.config.kind == "linear" else self.score_out
         last.weight.zero_()
         self.value_out.weight.zero_()
+        if self.crowd is not None:
+            self.prices.weight.zero_()
         self.start_from_baseline()
 
     @torch.no_grad()
@@ -126,7 +152,7 @@ class SlateScorer(nn.Module):
 
     def logits(self, context: Tensor, items: Tensor, mask: Tensor) -> Tensor:
         """Return the logits ``(B, N)``, `plackett_luce.MASKED` for masked candidates."""
-        return masked_logits(self._score(*self._inputs(context, items, mask)), mask)
+        return masked_logits(self._score(items, *self._inputs(context, items, mask)), mask)
 
     def value(self, context: Tensor, items: Tensor, mask: Tensor) -> Tensor:
         """Return the expected discounted return ``(B,)`` from here on."""
@@ -138,7 +164,7 @@ class SlateScorer(nn.Module):
         ``context`` is ``(B, C)``, ``items`` ``(B, N, F)``, ``mask`` ``(B, N)``, all float32.
         """
         inputs = self._inputs(context, items, mask)
-        return masked_logits(self._score(*inputs), mask), self._value(*inputs)
+        return masked_logits(self._score(items, *inputs), mask), self._value(*inputs)
 
     def contributions(self, context: Tensor, items: Tensor, mask: Tensor) -> Tensor:
         """Return what each feature adds to each logit of a ``linear`` scorer, ``(B, N, F)``.
@@ -148,13 +174,40 @@ class SlateScorer(nn.Module):
         """
         if self.config.kind != "linear":
             raise ValueError(f"a {self.config.kind} scorer has no exact contributions")
-        x, c, _ = self._inputs(context, items, mask)
-        return self._linear_parts(x, c)
+        x, c, share = self._inputs(context, items, mask)
+        parts = self._linear_parts(x, c)
+        if self.crowd is not None:
+            lost = self._lost_in_crowd(parts.sum(2), items, c, share)
+            parts[..., self.crowd] -= torch.stack(lost, dim=2)
+        return parts
 
     def _linear_parts(self, x: Tensor, c: Tensor) -> Tensor:
         return x * (self.skip + self.weight_out(c)).unsqueeze(1)
 
-    def _score(self, x: Tensor, c: Tensor, share: Tensor) -> Tensor:
+    def _score(self, items: Tensor, x: Tensor, c: Tensor, share: Tensor) -> Tensor:
+        logits = self._alone(x, c, share)
+        if self.crowd is None:
+            return logits
+        repeats, exposure = self._lost_in_crowd(logits, items, c, share)
+        return logits - repeats - exposure
+
+    def _lost_in_crowd(
+        self, logits: Tensor, items: Tensor, c: Tensor, share: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what candidates lose to better ones of their class and for its exposure."""
+        assert self.crowd is not None
+        code, exposure = (items[:, :, column] for column in self.crowd)
+        place = torch.arange(logits.shape[1])
+        other, own = logits.detach().unsqueeze(1), logits.detach().unsqueeze(2)
+        # Of equal ones the first goes first, as it does in a slate.
+        better = (other > own) | ((other == own) & (place < place.unsqueeze(1)))
+        rivals = better & (code.unsqueeze(1) == code.unsqueeze(2)) & (share > 0).transpose(1, 2)
+        prices = self.prices(c)
+        # What a masked candidate holds is never read.
+        exposure = torch.where(share.squeeze(2) > 0, exposure, 0.0)
+        return prices[:, :1] * rivals.sum(2, dtype=logits.dtype), prices[:, 1:] * exposure
+
+    def _alone(self, x: Tensor, c: Tensor, share: Tensor) -> Tensor:
         if self.config.kind == "linear":
             return self._linear_parts(x, c).sum(2)
         h = torch.relu(self.item_in(x) + self.context_in(c).unsqueeze(1))
@@ -180,6 +233,7 @@ class SlateScorer(nn.Module):
         """
         available = (mask > 0).unsqueeze(2)
         x = ((items - self.item_mean) / self.item_scale).clamp(-_FAR, _FAR)
+        x = x * self.quantities
         x = torch.where(available, x, 0.0)
         c = ((context - self.context_mean) / self.context_scale).clamp(-_FAR, _FAR)
         count = available.sum(1, keepdim=True).clamp(min=1)

@@ -28,6 +28,7 @@ from policies.ranker.warm_start import (
     log_pages,
     logging_rows,
     logging_scorer,
+    search_prices,
     set_spread,
 )
 
@@ -178,8 +179,14 @@ def _warm_up(
     with closing(make_env(logging_rows(settings.slates), seed)) as env:
         log = log_pages(env, logger, shelf.slots, settings.slates, config.gamma, seed)
     generator = torch.Generator().manual_seed(seed)
-    if log is not None and fit_log(scorer, log, settings, generator):
-        set_spread(scorer, log, settings.spread)
+    if log is None or not fit_log(scorer, log, settings, generator):
+        return
+    set_spread(scorer, log, settings.spread)
+    if scorer.crowd is not None and config.gamma:  # with gamma 0 no later page counts
+        with closing(make_env(config.eval_sessions, seed)) as env:
+            search_prices(
+                scorer, settings.spread, lambda: mean_return(env, scorer, shelf.slots, seed)
+            )
 
 
 def _fingerprint(config: RankerConfig, shelf: Shelf, seed: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ for an order. Items with a higher logit earn more, whatever their slot: their or
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,10 @@ _ROWS, _PAGES = 2048, 64
 # What a slot that never earned is taken to earn, as a share of the mean: its log must be finite.
 _RAREST = 1e-3
 _SEEN = ("context", "items", "mask")
+# The prices that are tried, in spreads of the logits: for each better candidate of a class on the
+# page, and for a class that filled the pages before.
+_REPEATS, _EXPOSURE = range(2)
+_PRICES = ((0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5), (0.0, 0.5, 1.0, 2.0, 3.0))
 # Pages on which the spread of the logits is measured.
 _MEASURED = 8192
 
@@ -130,7 +134,9 @@ def fit_log(
         scorer.skip.zero_()
         scorer.value_out.bias.fill_(float(log.returns.mean()))
     attention = torch.nn.Parameter(rewards.mean(0).clamp(min=_RAREST).log())
-    optimiser = torch.optim.Adam([*scorer.parameters(), attention], lr=config.lr)
+    # What a slot earns does not depend on the crowd around it: see `search_prices`.
+    learned = [one for name, one in scorer.named_parameters() if not name.startswith("prices.")]
+    optimiser = torch.optim.Adam([*learned, attention], lr=config.lr)
     pages, size = len(rewards), min(config.minibatch, len(rewards))
     total = config.epochs * (pages // size)
     for step, rows in enumerate(_minibatches(pages, size, config.epochs, generator)):
@@ -184,3 +190,32 @@ def set_spread(scorer: SlateScorer, log: LoggedPages, spread: float) -> None:
     last = scorer.weight_out if scorer.config.kind == "linear" else scorer.score_out
     last.weight.mul_(scale)
     scorer.skip.mul_(scale)
+
+
+@torch.no_grad()
+def search_prices(scorer: SlateScorer, spread: float, worth: Callable[[], float]) -> None:
+    """Set the prices of a crowd to those of the best return, in place.
+
+    What a page costs the pages after it takes long to show, and chance hides it: of all that a
+    ranker has to learn, this is hardest for a policy gradient. But it is two numbers, and returns
+    on the same sessions tell settings apart well. So one is tried after the other, in units of the
+    logits' ``spread``; PPO goes on from there, and makes them depend on the context.
+
+    Args:
+        scorer: with a crowd; fitted, of known spread.
+        spread: of the logits on a page.
+        worth: the mean return of the scorer as it is, always on the same sessions.
+    """
+    scorer.prices.weight.zero_()
+    prices = scorer.prices.bias
+    prices.zero_()
+    best = worth()
+    for place in (_REPEATS, _EXPOSURE, _REPEATS):
+        start = float(prices[place])
+        found = start
+        for price in (spread * tried for tried in _PRICES[place]):
+            prices[place] = price
+            value = best if price == start else worth()
+            if value > best:
+                best, found = value, price
+        prices[place] = found

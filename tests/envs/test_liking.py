@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
 
 from envs import sessions
 from envs.assemble import find_visitors
@@ -15,7 +14,7 @@ from envs.catalogue import Catalogue
 from envs.counter_rng import new_keys
 from envs.liking import BANDS, Likes, learn_likes, nothing_known
 from envs.observation import ITEM_FEATURES, LIKING_FEATURES, item_features
-from envs.shoppers import Profiles, ShopperConfig, observe_profiles, price_z
+from envs.shoppers import ShopperConfig, observe_profiles
 from envs.synthetic import SyntheticConfig, synthetic_catalogue
 from envs.world import World
 from tests.shop_at_hand import bare_world, small_shop
@@ -29,64 +28,31 @@ def scores(likes: Likes) -> NDArray[np.float64]:
     return likes.shoppers[:, tastes].astype(float) @ likes.items[:, tastes].T.astype(float)
 
 
-def described(catalogue: Catalogue, item: int) -> list[float]:
-    """What an event says, for one item, from the definition."""
-    x, kinds = catalogue.aspect_matrix.astype(float), catalogue.class_index
-    unit = [row / np.linalg.norm(row) if row.any() else row for row in x]
-    peers = [unit[other] for other in range(len(x)) if kinds[other] == kinds[item]]
-    surplus = unit[item] - np.mean(peers, axis=0)
-    z = float(price_z(catalogue)[item])
-    bands = [float(np.exp(-((z - middle) ** 2) / 2)) for middle in BANDS]
-    return [*surplus, *bands, *(float(kinds[item] == k) for k in range(len(catalogue.classes)))]
+def test_products_are_in_units_of_their_spread_and_classes_around_zero() -> None:
+    visitors = small_shop().visitors
+    likes = learn_likes(visitors.catalogue, visitors.profiles)
+    width, tastes = likes.items.shape[1], likes.items.shape[1] - len(BANDS)
+    for part in (slice(tastes), slice(tastes, width)):
+        found = likes.shoppers[:, part].astype(float) @ likes.items[:, part].T
+        assert (found**2).mean() == pytest.approx(1, rel=1e-4)
+        np.testing.assert_allclose(likes.items[:, part].mean(axis=0), 0, atol=1e-6)
+    of_class = likes.shoppers[:, width:].astype(float)[:, visitors.catalogue.class_index]
+    np.testing.assert_allclose(of_class.mean(axis=1), 0, atol=1e-6)
 
 
-def by_the_book(catalogue: Catalogue, profiles: Profiles) -> NDArray[np.float64]:
-    """Expected next event of each shopper (U, D): loops over events, and scikit-learn's ridge."""
-    weights: dict[tuple[int, int], float] = {}
-    events_of = zip(profiles.history_rows, profiles.history_items, profiles.history_weights)
-    for row, item, weight in events_of:
-        weights[row, item] = weights.get((row, item), 0.0) + float(weight)
-    triples = [(row, item, weight) for (row, item), weight in weights.items()]
-    count = len(profiles.shopper_ids)
-    met = [[(described(catalogue, i), w) for r, i, w in triples if r == u] for u in range(count)]
-    past = np.array([sum(w * np.array(d) for d, w in events) for events in met])
-    mean, spread = past.mean(axis=0), np.maximum(past.std(axis=0), 1e-6)
-
-    def believed(average: NDArray[np.float64], events: float) -> NDArray[np.float64]:
-        return (average - mean) / spread * events / (events + 10)
-
-    many = [1 / sum(w * w for _, w in events) for events in met]
-    inputs, targets = [], []
-    for u, events in enumerate(met):
-        for j, (d, _) in enumerate(events):
-            others = [e for k, e in enumerate(events) if k != j]
-            if others:
-                told, shares = zip(*others)
-                average = np.average(np.array(told), axis=0, weights=shares)
-                inputs.append(believed(average, many[u] - 1))
-                targets.append(np.array(d) - mean)
-    ridge = Ridge(alpha=0.03 * len(inputs) + 100, fit_intercept=False)
-    ridge.fit(np.array(inputs), np.array(targets))
-    return mean + ridge.predict(np.array([believed(p, n) for p, n in zip(past, many)]))
-
-
-def test_likes_are_a_ridge_regression_of_each_event_on_the_others(
-    hand_catalogue: Catalogue,
-) -> None:
+def test_who_met_a_class_is_expected_to_like_it(hand_catalogue: Catalogue) -> None:
+    """Two lamps and two mugs: who met lamps alone is expected to like lamps more than others do."""
     profiles = observe_profiles(hand_catalogue, 2, np.random.default_rng(0))
     likes = learn_likes(hand_catalogue, profiles)
-    expected = by_the_book(hand_catalogue, profiles)
-    traits = np.array([described(hand_catalogue, item)[:5] for item in range(4)])
-    aspects, bands, classes = slice(0, 2), slice(2, 5), slice(5, 7)
-    level = traits[:, bands].mean(axis=0)
-    for part, off in ((aspects, np.zeros(2)), (bands, level)):
-        product = (expected[:, part] - off) @ (traits[:, part] - off).T
-        found = likes.shoppers[:, part].astype(float) @ likes.items[:, part].T
-        np.testing.assert_allclose(found, product / np.sqrt((product**2).mean()), rtol=2e-4)
-        assert (found**2).mean() == pytest.approx(1, rel=1e-4)
-    # Two lamps and two mugs: each class is half of the catalogue.
-    lift = np.log((np.maximum(expected[:, classes], 0) + 0.01) / 0.51)
-    np.testing.assert_allclose(likes.shoppers[:, classes], lift, rtol=1e-4, atol=1e-6)
+    of_class = likes.shoppers[:, likes.items.shape[1] :]
+    share = np.zeros_like(of_class)
+    np.add.at(
+        share, (profiles.history_rows, hand_catalogue.class_index[profiles.history_items]),
+        profiles.history_weights,
+    )  # fmt: skip
+    most, least = share[:, 0].argmax(), share[:, 0].argmin()
+    assert share[most, 0] > share[least, 0]
+    assert of_class[most, 0] > of_class[least, 0]
 
 
 def with_last_events_held_out(
@@ -115,14 +81,6 @@ def test_the_next_event_is_foretold_and_that_of_shuffled_histories_is_not() -> N
         own = found[np.arange(len(held)), held] - found[:, held].mean(axis=0)
         band = 3 * own.std(ddof=1) / np.sqrt(len(own))
         assert (own.mean() > band) == (shuffle is None)
-
-
-def test_who_met_one_item_only_is_taken_for_the_average(hand_catalogue: Catalogue) -> None:
-    once = hand_catalogue.history.drop_duplicates("shopper_id")
-    catalogue = replace(hand_catalogue, history=once.reset_index(drop=True))
-    likes = learn_likes(catalogue, observe_profiles(catalogue, 2, np.random.default_rng(0)))
-    # No event stands beside another: nothing is learned, and nobody is told from the others.
-    np.testing.assert_allclose(likes.shoppers - likes.shoppers[0], 0, atol=1e-6)
 
 
 def test_neither_the_order_of_events_nor_their_merging_makes_a_difference() -> None:

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
+from envs.observation import CROWDING_FEATURES
 from policies.ranker.attention import attend
 from policies.ranker.config import ScorerConfig
 from policies.ranker.onnx_export import TOLERANCE, export_onnx
 from policies.ranker.plackett_luce import MASKED
 from policies.ranker.scorer import SlateScorer, load_scorer, recommend, save_scorer
 
-ITEMS = ("similarity_text", "similarity_price", "price", "new")
+ITEMS = ("similarity_text", "similarity_price", "price", "new", *CROWDING_FEATURES)
 CONTEXT = ("hour", "clicks")
 
 
@@ -28,11 +29,11 @@ def inputs(rows: int, candidates: int, seed: int = 0) -> tuple[Tensor, Tensor, T
     generator = torch.Generator().manual_seed(seed)
     mask = (torch.rand(rows, candidates, generator=generator) < 0.7).float()
     mask[:, :2] = 1.0
-    return (
-        torch.randn(rows, 2, generator=generator) * 3 + 1,
-        torch.randn(rows, candidates, 4, generator=generator) * 2 - 1,
-        mask,
-    )
+    items = torch.randn(rows, candidates, len(ITEMS), generator=generator) * 2 - 1
+    # Three classes, exposed between nothing and all.
+    items[..., 4] = torch.randint(3, (rows, candidates), generator=generator) / 3
+    items[..., 5] = torch.rand(rows, candidates, generator=generator)
+    return torch.randn(rows, 2, generator=generator) * 3 + 1, items, mask
 
 
 Kind = Literal["deep_sets", "attention", "linear"]
@@ -80,7 +81,7 @@ def test_masked_candidates_change_nothing_even_when_not_finite(scorer: SlateScor
         again, value_again = scorer(context, spoilt, mask)
         longer, value_longer = scorer(
             context,
-            torch.cat([items, torch.full((5, 4, 4), 1e6)], dim=1),
+            torch.cat([items, torch.full((5, 4, len(ITEMS)), 1e6)], dim=1),
             torch.cat([mask, torch.zeros(5, 4)], dim=1),
         )
     torch.testing.assert_close(again, logits, atol=0, rtol=0)
@@ -249,6 +250,48 @@ def test_attention_weighs_by_the_angle_between_query_and_key() -> None:
     torch.testing.assert_close(apart[0, 0], torch.tensor([3 * math.e / (2 * math.e + 1), 1.0]))
 
 
+def greedy(logits: Tensor, code: Tensor, exposure: Tensor, prices: Tensor) -> list[int]:
+    """Return the order in which a greedy choice takes candidates (N,), by its definition."""
+    left, taken = set(range(len(logits))), list[int]()
+    while left:
+        worth = {
+            i: float(logits[i] - prices[1] * exposure[i])
+            - float(prices[0]) * sum(bool(code[j] == code[i]) for j in taken)
+            for i in left
+        }
+        taken.append(max(left, key=lambda i: worth[i]))
+        left.remove(taken[-1])
+    return taken
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_is_the_greedy_choice_that_charges_for_a_crowd(kind: Kind) -> None:
+    scorer = as_trained(kind)
+    context, items, mask = inputs(20, 11)
+    mask[:] = 1.0
+    items[..., 5] = 0.9 * items[..., 4]  # exposure is that of the class
+    with torch.no_grad():
+        scorer.prices.weight.zero_()
+        scorer.prices.bias.zero_()
+        alone = scorer.logits(context, items, mask)
+        prices = torch.tensor([0.8, 0.5])
+        scorer.prices.bias.copy_(prices)
+        crowded = scorer.logits(context, items, mask)
+    for row in range(20):
+        wanted = greedy(alone[row], items[row, :, 4], items[row, :, 5], prices)
+        assert crowded[row].argsort(descending=True).tolist() == wanted
+        assert wanted != alone[row].argsort(descending=True).tolist()
+
+
+def test_the_number_of_a_class_says_no_more_than_same_or_other(scorer: SlateScorer) -> None:
+    context, items, mask = inputs(6, 9)
+    renamed = items.clone()
+    renamed[..., 4] = 7 - 5 * items[..., 4]
+    with torch.no_grad():
+        for found, wanted in zip(scorer(context, renamed, mask), scorer(context, items, mask)):
+            torch.testing.assert_close(found, wanted, atol=0, rtol=0)
+
+
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match=r"heads \(3\) must divide hidden \(8\)"):
         ScorerConfig(kind="attention", hidden=8, heads=3)
@@ -259,6 +302,12 @@ def test_contributions_of_a_linear_scorer_add_up_to_its_logits() -> None:
     linear = as_trained("linear")
     context, items, mask = inputs(6, 9)
     with torch.no_grad():
+        parts = linear.contributions(context, items, mask)
+        torch.testing.assert_close(
+            parts.sum(2)[mask > 0], linear.logits(context, items, mask)[mask > 0]
+        )
+        # Out of the crowd, where nobody gives way to anybody.
+        items[..., 4] = torch.arange(9) / 9
         parts = linear.contributions(context, items, mask)
         logits = linear.logits(context, items, mask)
         # One feature less of one item takes away its part of that item's logit, nothing else.

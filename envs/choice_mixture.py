@@ -22,11 +22,10 @@ With Sigma^(1/2) C_k Sigma^(1/2) = Q diag(l) Q' all of it is diagonal in one bas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -41,6 +40,8 @@ _FIRST_SPREAD, _LEAST_SPREAD = 1.0, 1e-3
 _STEP = 1.0
 #: Events that types are told apart by, before EM, count half at this number.
 _HALF_KNOWN = 10.0
+#: Choosers that the types are learned from, at most, and those whose tastes are found at a time.
+_TEACHERS, _CHUNK = 20_000, 50_000
 #: Seed of the first types; the same choices give the same tastes.
 _SEED = 0
 
@@ -59,6 +60,10 @@ class Choices:
     #: Number of the block that each feature belongs to, 0 and up, (D,).
     blocks: I64
 
+    def of(self, rows: I64) -> Choices:
+        """Return the choices of some choosers."""
+        return replace(self, sums=self.sums[rows], counts=self.counts[rows])
+
 
 @dataclass(frozen=True)
 class _Type:
@@ -76,14 +81,25 @@ class _Type:
 def expected_tastes(choices: Choices, types: int) -> F64:
     """Return the expected theta_u of each chooser, (U, D), from a mixture of ``types`` types.
 
-    No randomness: the same choices give the same tastes.
+    Of very many choosers, some thousands teach the types. No randomness: the same choices give the
+    same tastes.
     """
-    count, width = choices.sums.shape
+    every = len(choices.sums)
+    taught_by = np.arange(every)[:: -(-every // _TEACHERS)]
+    found, shares = _learned(choices.of(taught_by), types)
+    expected = np.empty_like(choices.sums)
+    for start in range(0, every, _CHUNK):
+        some = np.arange(start, min(start + _CHUNK, every))
+        expected[some] = _posterior(choices.of(some), found, shares)[1]
+    return expected
+
+
+def _learned(choices: Choices, types: int) -> tuple[list[_Type], F64]:
+    """Return the types and their shares, (K,), by EM."""
     belongs = _first_types(choices, types)
-    theta = np.zeros((belongs.shape[1], width))
+    theta = np.zeros((belongs.shape[1], choices.sums.shape[1]))
     variance = np.full(choices.blocks.max() + 1, _FIRST_VARIANCE)
     spread = np.full(len(variance), _FIRST_SPREAD)
-    expected = np.zeros((count, width))
     for _ in range(_ROUNDS):
         found = [_type(choices, one, variance) for one in theta]
         theta = np.stack(
@@ -91,9 +107,9 @@ def expected_tastes(choices: Choices, types: int) -> F64:
         )
         spread = np.maximum(_block_means(choices, theta**2).mean(axis=0), _LEAST_SPREAD)
         found = [_type(choices, one, variance) for one in theta]
-        belongs, expected, square = _posterior(choices, found, belongs.mean(axis=0))
+        belongs, _, square = _posterior(choices, found, belongs.mean(axis=0))
         variance = np.maximum(square, _LEAST_VARIANCE)
-    return expected
+    return [_type(choices, one, variance) for one in theta], belongs.mean(axis=0)
 
 
 def _first_types(choices: Choices, types: int) -> F64:
@@ -102,6 +118,8 @@ def _first_types(choices: Choices, types: int) -> F64:
     average = choices.sums / np.maximum(counts, 1e-9)
     z = (average - average.mean(axis=0)) / np.maximum(average.std(axis=0), 1e-6)
     z *= np.sqrt(counts / (counts + _HALF_KNOWN))
+    from sklearn.cluster import KMeans  # as heavy as all else that a bundle loads
+
     types = min(types, len(np.unique(z.round(6), axis=0)))
     labels = KMeans(types, n_init=4, random_state=_SEED).fit_predict(z)
     return np.eye(types)[labels]
@@ -129,8 +147,8 @@ def _newton(choices: Choices, one: _Type, belongs: F64, spread: F64) -> F64:
     curve = belongs @ (choices.counts[:, None] * one.curve * damped)
     prior = 1 / spread[choices.blocks]
     hessian = (one.inverse * curve) @ one.inverse.T + np.diag(prior)
-    step: F64 = np.linalg.solve(hessian, gradient - prior * one.theta)
-    return one.theta + np.clip(step, -_STEP, _STEP)
+    step = np.linalg.solve(hessian, gradient - prior * one.theta)
+    return one.theta + np.clip(step, -_STEP, _STEP).astype(np.float64)
 
 
 def _posterior(choices: Choices, found: list[_Type], shares: F64) -> tuple[F64, F64, F64]:

@@ -152,7 +152,9 @@ class Config(Settings):
     measure: MeasureConfig = MeasureConfig()
     held_out: HeldOutConfig = HeldOutConfig()
     book: BookConfig = BookConfig()
-    rank: RankerConfig = RankerConfig(scorer=ScorerConfig(baseline_features=SCORES), lr=1e-3)
+    rank: RankerConfig = RankerConfig(
+        scorer=ScorerConfig(baseline_features=SCORES), iterations=40, lr=3e-4
+    )
     constraints: ConstraintsConfig = ConstraintsConfig()
     simulate: SimulateConfig = SimulateConfig()
     baselines: BaselinesConfig = BaselinesConfig()

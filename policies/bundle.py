@@ -23,16 +23,17 @@ from envs.catalogue import Catalogue, load_catalogue
 from envs.errors import UserError
 from envs.files import sha256
 from envs.item_index import ItemIndex
-from envs.liking import learn_likes
+from envs.liking import Likes
 from envs.observation import item_facts
 from envs.shoppers import Profiles, price_z
-from envs.store import load_index, load_profiles
+from envs.store import load_arrays, load_index, load_profiles
 from envs.world import relative_margin
 from policies.bundle_answer import Bundle
 from policies.bundle_book import SCHEMA, load_book_table, table_arrays
 from policies.bundle_files import (
     BOOK,
     BOOK_BEFORE,
+    LIKES,
     MANIFEST,
     POPULARITY,
     BundleSettings,
@@ -91,6 +92,7 @@ def load_bundle(
         known=known,
         index=load_index(path / "similarity"),
         popularity=load_file(path / POPULARITY)["popularity"],
+        likes=load_arrays(Likes, path / LIKES),
         books=books,
         logits=load_logits(path, backend),
         write=_live_writer(path) if live else None,
@@ -105,6 +107,7 @@ def assemble_bundle(
     known: Profiles,
     index: ItemIndex,
     popularity: F32,
+    likes: Likes,
     books: Mapping[str, pa.Table],
     logits: Logits,
     write: Writer | None = None,
@@ -118,6 +121,7 @@ def assemble_bundle(
         known: profiles of the known shoppers.
         index: what the six scores are computed from.
         popularity: share of history events of each item, (I,) float32.
+        likes: what is expected of the known shoppers.
         books: reasons by name, as `policies.bundle_book` has them: `tuned`, and `before` where
             there are any.
         logits: the ranker.
@@ -151,7 +155,7 @@ def assemble_bundle(
         reasons={name: reasons(table) for name, table in shown.items()},
         logits=logits,
         segment_likes=segment_likes(catalogue, profiles),
-        likes=learn_likes(catalogue, known).with_average(),
+        likes=likes.with_average(),
         rules=rules,
         live=live,
     )

@@ -20,10 +20,11 @@ from envs.assemble import Shop
 from envs.catalogue import TABLES, Catalogue, empty_table, save_catalogue
 from envs.errors import UserError
 from envs.files import atomic_folder, atomic_path, sha256, write_json, write_text
+from envs.liking import learn_likes
 from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
 from envs.pools import item_popularity
 from envs.shoppers import Profiles
-from envs.store import save_index, save_profiles
+from envs.store import save_arrays, save_index, save_profiles
 from policies.bundle import load_bundle
 from policies.bundle_book import book_table, save_book_table
 from policies.bundle_card import model_card
@@ -34,6 +35,7 @@ from policies.bundle_files import (
     CONFIG,
     DIGEST,
     KINDS,
+    LIKES,
     MANIFEST,
     ONNX,
     POPULARITY,
@@ -124,6 +126,7 @@ def export_bundle(
         save_profiles(without_times(profiles), folder / "profiles")
         with atomic_path(folder / POPULARITY) as temporary:
             save_file({"popularity": popularity}, temporary)
+        save_arrays(learn_likes(catalogue, profiles), folder / LIKES)
         save_index(shop.index, folder / "similarity")
         checker = ClaimChecker(catalogue)
         for file, shown in ((BOOK, book), (BOOK_BEFORE, before)):

@@ -3,7 +3,8 @@
     MODEL_CARD.md                  for people
     manifest.json                  versions, settings, size and SHA-256 of every file
     catalogue/                     items, facts and features; no history, no reviews, no queries
-    profiles/                      what the history says of each shopper; popularity of the items
+    profiles/                      what the histories say: of each shopper, what each is expected
+                                   to like, how popular the items are
     similarity/                    the item index that the six scores are computed from
     ranker/                        the scorer as safetensors and JSON, and as ONNX
     reasons.parquet                the reason of each item and segment
@@ -44,6 +45,7 @@ BOOK = "reasons.parquet"
 BOOK_BEFORE = "reasons_before.parquet"
 POPULARITY = "profiles/popularity.safetensors"
 CONFIG = "config.json"
+LIKES = "profiles/likes.safetensors"
 #: The kinds of files a bundle may hold: data and text, nothing that runs when it is read. A
 #: `.jinja` is the chat template of a model that has one; shelftalk never renders it.
 KINDS = (".safetensors", ".onnx", ".json", ".parquet", ".md", ".txt", ".jinja")

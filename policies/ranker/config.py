@@ -40,7 +40,7 @@ class ScorerConfig(Settings):
 class WarmStartConfig(Settings):
     """What the ranker learns from logged slates before PPO goes on from there."""
 
-    slates: int = Field(default=200_000, ge=0)
+    slates: int = Field(default=600_000, ge=0)
     """Slates to log, sampled from the score that the scorer starts from; 0 starts PPO there. An
     env whose info has no slot_reward, (B, slots), is not logged: PPO starts there as well."""
 

@@ -26,6 +26,9 @@ SHEET = "scorer.json"
 
 # A standardised input beyond this many deviations is an outlier; it must not rule the score.
 _FAR = 8.0
+# Difference of two logits at which the higher one counts as such by nearly three quarters. Wider,
+# the best of a class would pay for those that come close.
+_TAU = 0.05
 
 
 class SlateScorer(nn.Module):
@@ -44,15 +47,17 @@ class SlateScorer(nn.Module):
     candidates reorders the logits, and any number of them is accepted.
 
     Where the items tell their class and how much of it was shown lately (`CROWDING_FEATURES`), a
-    candidate gives way in a crowd: to the r_i candidates of its class that score higher on the
-    page, and for the exposure e_i of its class on the pages before,
+    candidate gives way in a crowd: to the candidates of its class that score higher on the page,
+    and for the exposure e_i of its class on the pages before,
 
-        score_i = logit_i - p(c) r_i - q(c) e_i,    (p, q) linear in the context.
+        score_i = logit_i - p(c) r_i - q(c) e_i,
+        r_i = sum over the others j of its class of sigmoid((logit_j - logit_i) / tau),
 
-    The best k by this score are those that a greedy choice takes which charges p(c) for each item
-    of the same class already chosen (maximal marginal relevance: Carbonell, Goldstein 1998),
-    because within a class the greedy choice goes by the logit. Yet it is one score for each
-    candidate, so slates, probabilities and exports need to know nothing of it.
+    p and q linear in the context. With a small tau, r_i counts those that score higher, and the
+    best k by this score are those that a greedy choice takes which charges p(c) for each item of
+    the same class already chosen (maximal marginal relevance: Carbonell, Goldstein 1998), because
+    within a class the greedy choice goes by the logit. Yet it is one score for each candidate, so
+    slates, probabilities and exports need to know nothing of it.
 
     The value has a tower of its own, so that its errors do not disturb the ranking. The last
     layers start at zero: the first policy is the baseline score, exactly.
@@ -95,9 +100,11 @@ class SlateScorer(nn.Module):
         self.value_out = nn.Linear(hidden, 1)
         self.skip = nn.Parameter(torch.zeros(items))
         #: Columns of the class and its exposure, where there are these.
-        self.crowd = tuple(map(self.item_features.index, CROWDING_FEATURES)) if (
-            set(CROWDING_FEATURES) <= set(self.item_features)
-        ) else None
+        self.crowd = (
+            tuple(map(self.item_features.index, CROWDING_FEATURES))
+            if (set(CROWDING_FEATURES) <= set(self.item_features))
+            else None
+        )
         # The number of a class is no quantity: nothing but sameness is read off it.
         quantities = torch.ones(items)
         if self.crowd is not None:
@@ -197,15 +204,14 @@ class SlateScorer(nn.Module):
         """Return what candidates lose to better ones of their class and for its exposure."""
         assert self.crowd is not None
         code, exposure = (items[:, :, column] for column in self.crowd)
-        place = torch.arange(logits.shape[1])
-        other, own = logits.detach().unsqueeze(1), logits.detach().unsqueeze(2)
-        # Of equal ones the first goes first, as it does in a slate.
-        better = (other > own) | ((other == own) & (place < place.unsqueeze(1)))
-        rivals = better & (code.unsqueeze(1) == code.unsqueeze(2)) & (share > 0).transpose(1, 2)
+        # Softly, so that a hair's breadth between two logits moves no score by a whole price.
+        higher = torch.sigmoid((logits.unsqueeze(1) - logits.unsqueeze(2)) / _TAU)
+        same = (code.unsqueeze(1) == code.unsqueeze(2)) & (share > 0).transpose(1, 2)
+        same = same & ~torch.eye(logits.shape[1], dtype=torch.bool)
         prices = self.prices(c)
         # What a masked candidate holds is never read.
         exposure = torch.where(share.squeeze(2) > 0, exposure, 0.0)
-        return prices[:, :1] * rivals.sum(2, dtype=logits.dtype), prices[:, 1:] * exposure
+        return prices[:, :1] * (higher * same).sum(2), prices[:, 1:] * exposure
 
     def _alone(self, x: Tensor, c: Tensor, share: Tensor) -> Tensor:
         if self.config.kind == "linear":

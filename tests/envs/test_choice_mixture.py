@@ -53,7 +53,9 @@ def test_short_histories_tell_the_type_and_more_types_than_there_are_do_no_harm(
     rng = np.random.default_rng(1)
     theta = people(rng, 1_500, within=0.1)
     choices = chosen(theta, 10, rng)
-    told = {types: explained(expected_tastes(choices, types), theta, choices) for types in (1, 3, 9)}
+    told = {
+        types: explained(expected_tastes(choices, types), theta, choices) for types in (1, 3, 9)
+    }
     # Each chooser alone, shrunk to one mean, is what one type does.
     assert told[3] > told[1] + 0.05
     assert told[9] > told[3] - 0.05
@@ -105,3 +107,13 @@ def test_a_posterior_is_that_of_numerical_integration(events: int) -> None:
     spread = float(np.sqrt(density @ grid**2 - mean**2))
     assert float(expected[0, 0]) - theta == pytest.approx(mean, abs=0.2 * spread)
     assert float(square[0]) == pytest.approx(density @ grid**2, rel=0.25)
+
+
+def test_of_very_many_choosers_a_sample_teaches_the_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    theta = people(rng, 1_200, within=0.1)
+    choices = chosen(theta, 20, rng)
+    whole = explained(expected_tastes(choices, TYPES), theta, choices)
+    monkeypatch.setattr("envs.choice_mixture._TEACHERS", 400)
+    monkeypatch.setattr("envs.choice_mixture._CHUNK", 500)
+    assert explained(expected_tastes(choices, TYPES), theta, choices) > whole - 0.05

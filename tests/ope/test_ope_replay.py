@@ -16,6 +16,7 @@ import pytest
 from envs.errors import UserError
 from envs.feedback import TARGETS, check_feedback, read_feedback
 from envs.files import write_json
+from envs.liking import learn_likes
 from experiments.ope.bundle_target import bundle_policy, bundle_target, bundle_world
 from experiments.ope.bundle_truth import bundle_truth, log_seed
 from experiments.ope.evaluate import evaluate
@@ -197,6 +198,7 @@ def shelf_of_the_shop() -> Bundle:
         known=known,
         index=small_shop().index,
         popularity=np.zeros(catalogue.n_items, dtype=np.float32),
+        likes=learn_likes(catalogue, known),
         books={"tuned": SCHEMA.empty_table()},
         logits=lambda seen: 3 * seen["items"][..., :6].mean(axis=-1),
     )

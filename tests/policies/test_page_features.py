@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.observation import CONTEXT_FEATURES, ITEM_FEATURES
+from envs.observation import CLASS_FEATURE, CONTEXT_FEATURES, ITEM_FEATURES
 from envs.similarity import SCENES
 from policies.page_features import JOINT_FEATURES, joint_features
 
@@ -25,9 +25,9 @@ def test_each_feature_is_what_its_name_says() -> None:
         np.testing.assert_allclose(found[..., place], wanted, rtol=1e-6)
 
 
-def test_every_item_feature_has_a_weight_in_every_scene() -> None:
+def test_every_quantity_has_a_weight_in_every_scene() -> None:
     assert len(set(JOINT_FEATURES)) == len(JOINT_FEATURES)
     for scene in SCENES:
         for feature in ITEM_FEATURES:
-            assert f"scene_{scene}:{feature}" in JOINT_FEATURES
+            assert (f"scene_{scene}:{feature}" in JOINT_FEATURES) == (feature != CLASS_FEATURE)
     assert set(CONTEXT_FEATURES) - {f"scene_{s}" for s in SCENES} < set(JOINT_FEATURES)

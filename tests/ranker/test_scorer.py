@@ -271,16 +271,35 @@ def test_the_order_is_the_greedy_choice_that_charges_for_a_crowd(kind: Kind) -> 
     mask[:] = 1.0
     items[..., 5] = 0.9 * items[..., 4]  # exposure is that of the class
     with torch.no_grad():
+        # Logits so far apart that "higher" is a matter of yes or no.
+        last = scorer.weight_out if kind == "linear" else scorer.score_out
+        for weights in (last.weight, scorer.skip):
+            weights.mul_(100_000)
         scorer.prices.weight.zero_()
         scorer.prices.bias.zero_()
         alone = scorer.logits(context, items, mask)
-        prices = torch.tensor([0.8, 0.5])
+        prices = torch.tensor([80_000.0, 50_000.0])
         scorer.prices.bias.copy_(prices)
         crowded = scorer.logits(context, items, mask)
     for row in range(20):
         wanted = greedy(alone[row], items[row, :, 4], items[row, :, 5], prices)
         assert crowded[row].argsort(descending=True).tolist() == wanted
         assert wanted != alone[row].argsort(descending=True).tolist()
+
+
+def test_two_of_a_class_and_of_the_same_score_give_way_to_each_other_by_half() -> None:
+    scorer = as_trained("linear")
+    context, items, mask = inputs(1, 3)
+    mask[:] = 1.0
+    items[0, 1] = items[0, 0]
+    items[0, 2, 4] = items[0, 0, 4] + 1
+    with torch.no_grad():
+        scorer.prices.weight.zero_()
+        scorer.prices.bias.copy_(torch.tensor([0.0, 0.0]))
+        alone = scorer.logits(context, items, mask)
+        scorer.prices.bias.copy_(torch.tensor([2.0, 0.0]))
+        crowded = scorer.logits(context, items, mask)
+    torch.testing.assert_close(alone - crowded, torch.tensor([[1.0, 1.0, 0.0]]))
 
 
 def test_the_number_of_a_class_says_no_more_than_same_or_other(scorer: SlateScorer) -> None:

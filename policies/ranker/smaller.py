@@ -144,13 +144,16 @@ def _prune_value(teacher: SlateScorer, small: SlateScorer, pages: Pages, count: 
 
 
 def _copy_inputs(teacher: SlateScorer, small: SlateScorer) -> None:
-    """Copy how inputs are standardised."""
+    """Copy how inputs are standardised, and what candidates lose in a crowd."""
     for name in ("item_mean", "item_scale", "context_mean", "context_scale"):
         getattr(small, name).copy_(getattr(teacher, name))
+    if teacher.crowd is not None:
+        small.prices.load_state_dict(teacher.prices.state_dict())
 
 
 def _logits(teacher: SlateScorer, pages: Pages) -> Tensor:
-    return teacher._score(*teacher._inputs(pages.context, pages.items, pages.mask))
+    """Logits before a crowd counts, which counts on top of the small scorer's as well."""
+    return teacher._alone(*teacher._inputs(pages.context, pages.items, pages.mask))
 
 
 def _fitted(features: Tensor, logits: Tensor, share: Tensor) -> Tensor:

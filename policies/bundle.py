@@ -42,8 +42,9 @@ from policies.bundle_files import (
     read_manifest,
     require_features,
 )
+from policies.bundle_live import DEADLINE, LiveReasons
 from policies.bundle_ranker import Backend, Logits, load_logits
-from policies.bundle_reasons import LiveReasons, Reasons
+from policies.bundle_reasons import Reasons
 from policies.bundle_rules import Filters
 from policies.bundle_session import Session, SessionPage
 from policies.bundle_shelf import Labels, Shelf, ShelfItem
@@ -64,16 +65,23 @@ F32 = NDArray[np.float32]
 
 
 def load_bundle(
-    path: Path, verify: bool = True, live: bool = False, *, backend: Backend = "onnx"
+    path: Path,
+    verify: bool = True,
+    live: bool = False,
+    *,
+    backend: Backend = "onnx",
+    deadline: float = DEADLINE,
 ) -> Bundle:
     """Read a bundle.
 
     Args:
         path: folder that `export_bundle` wrote.
         verify: compare every file with the manifest first.
-        live: let the language model write the reasons of each shelf (seconds a shelf); where its
-            text is vetoed, and for the ranking itself, the reasons in the book stand.
+        live: let the language model write the reasons that the book lacks, in the background
+            (`policies.bundle_live`); the ranking itself goes by the book.
         backend: what computes the logits; both give the same order, `torch` for comparing them.
+        deadline: with ``live``, seconds that a shelf waits for them; until they are there the
+            rule-based writer stands in.
 
     Raises:
         UserError: for anything that `check_bundle` finds, or ``live`` without a language model.
@@ -97,6 +105,7 @@ def load_bundle(
         logits=load_logits(path, backend),
         write=_live_writer(path) if live else None,
         id=sha256(path / MANIFEST)[:16],
+        deadline=deadline,
     )
 
 
@@ -112,6 +121,7 @@ def assemble_bundle(
     logits: Logits,
     write: Writer | None = None,
     id: str = "",
+    deadline: float = DEADLINE,
 ) -> Bundle:
     """Make a bundle from its parts, wherever they come from.
 
@@ -127,6 +137,7 @@ def assemble_bundle(
         logits: the ranker.
         write: the language model, where reasons are written live.
         id: which bundle this is.
+        deadline: see `load_bundle`.
     """
     _ = index.word_items  # computed once here rather than by two threads at a time
     settings, price, margin = manifest.settings, price_z(catalogue), relative_margin(catalogue)
@@ -142,7 +153,7 @@ def assemble_bundle(
     shown = dict(books) | {"none": SCHEMA.empty_table()}
     profiles, asked = with_average(known, catalogue.n_items), settings.constraints
     rules = None if asked.idle else shelf_rules(asked, catalogue, popularity, settings.slots)
-    live = LiveReasons.of(write, catalogue, profiles) if write else None
+    live = LiveReasons(write, catalogue, profiles, deadline) if write else None
     return Bundle(
         manifest=manifest,
         id=id,

@@ -25,8 +25,9 @@ from envs.observation import context_features, item_features
 from envs.shoppers import Profiles
 from envs.similarity import SCENES, SCORES
 from policies.bundle_files import Manifest
+from policies.bundle_live import LiveReasons
 from policies.bundle_ranker import Logits, similarity_logits
-from policies.bundle_reasons import LiveReasons, Reasons, ShownReason
+from policies.bundle_reasons import NO_REASON, Reasons, ShownReason
 from policies.bundle_rules import Filters, filtered, not_known, showable, with_pins
 from policies.bundle_session import Past, Session, past_of
 from policies.bundle_shelf import Labels, Shelf, ShelfItem
@@ -74,7 +75,7 @@ class Bundle:
     likes: Likes
     #: What every shelf keeps; None where nothing is asked.
     rules: ShelfRules | None = None
-    #: The language model and the guard of what it writes; None shows the book.
+    #: Writes what the book lacks; None shows the book alone.
     live: LiveReasons | None = None
 
     def recommend(
@@ -351,5 +352,9 @@ class Bundle:
         reasons = [book.of(self.labels.ids[item], segment) for item in items]
         if self.live is None or book is not self.reasons["tuned"]:
             return reasons
-        written = self.live.beside(items, segment)
-        return [new or old for new, old in zip(written, reasons)]
+        missing = [place for place, reason in enumerate(reasons) if reason is NO_REASON]
+        if missing:
+            written = self.live.beside([items[place] for place in missing], segment)
+            for place, reason in zip(missing, written):
+                reasons[place] = reason
+        return reasons

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from envs.catalogue import Catalogue
 from envs.observation import ItemFacts
-from envs.shoppers import Profiles
-from policies.reasoner.book import Writer
-from rewards.claims import ClaimChecker
-from rewards.evidence import Evidence, SupportedFact
-from rewards.guards import veto
-from sft.tasks import ItemBrief, item_briefs, reason_prompt, segment_likes
+from rewards.evidence import SupportedFact
 
 
 @dataclass(frozen=True)
@@ -67,41 +60,3 @@ class Reasons:
                 tuple(SupportedFact(**fact) for fact in row["facts"]),
             )
         return found
-
-
-@dataclass(frozen=True)
-class LiveReasons:
-    """The language model at work, and the guard of what it writes."""
-
-    write: Writer
-    checker: ClaimChecker
-    evidence: Evidence
-    ids: list[str]
-    #: Of each item, and of each segment, what a prompt says.
-    briefs: list[ItemBrief]
-    likes: list[list[str]]
-
-    @classmethod
-    def of(cls, write: Writer, catalogue: Catalogue, profiles: Profiles) -> LiveReasons:
-        """Put a writer behind the guard of a catalogue."""
-        return cls(
-            write, ClaimChecker(catalogue), Evidence(catalogue),
-            catalogue.items["item_id"].tolist(), item_briefs(catalogue),
-            segment_likes(catalogue, profiles),
-        )  # fmt: skip
-
-    def beside(self, items: Sequence[int], segment: int) -> list[ShownReason | None]:
-        """Write a reason beside each item; None where the guard does not let it be shown."""
-        prompts = [reason_prompt(self.briefs[item], self.likes[segment]) for item in items]
-        return [
-            self._guarded(item, segment, text) for item, text in zip(items, self.write(prompts))
-        ]
-
-    def _guarded(self, item: int, segment: int, text: str) -> ShownReason | None:
-        text = text.strip()
-        found = self.checker.check(item, text)
-        if veto(text, found) is not None:
-            return None
-        claims = tuple(claim.text for claim in found.claims)
-        facts = tuple(self.evidence.behind(item, text, found))
-        return ShownReason(text, "live", reason_id(self.ids[item], segment, text), claims, facts)

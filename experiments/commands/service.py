@@ -68,6 +68,15 @@ def serve(
             "--live", help="Let the bundle's language model write the reasons that the book lacks."
         ),
     ] = False,
+    live_deadline: Annotated[
+        float,
+        typer.Option(
+            min=0.001,
+            max=5,
+            help="With --live: seconds that a shelf waits for such reasons; after that the "
+            "rule-based ones are shown, and the written ones from the next request on.",
+        ),
+    ] = 0.15,
 ) -> None:
     """Serve a bundle over HTTP: shelves out, feedback in, both stored before they are answered.
 
@@ -82,6 +91,7 @@ def serve(
     settings = ServiceSettings(
         bundle=bundle, host=host, port=port, workers=workers, store=store, keys=keys,
         explore=explore, rate=rate, max_bytes=max_bytes, timeout=timeout, live=live,
+        live_deadline=live_deadline,
     )  # fmt: skip
 
     def announce(address: str) -> None:

@@ -39,8 +39,9 @@ from policies.service.shelves import Made, Served, make_shelf, shop
 from policies.service.store import EventRows
 from policies.service.writer import Writer
 
-#: Threads for shelves that take long, and how many of those may be asked for at once.
-_SLOW_THREADS, _MOST_SLOW = 2, 32
+#: Threads for shelves that take long, those for shelves that may wait for the language model, and
+#: how many of either kind may be asked for at once.
+_SLOW_THREADS, _LIVE_THREADS, _MOST_SLOW = 2, 16, 32
 
 STATIC = Path(__file__).parent / "static"
 
@@ -61,7 +62,8 @@ class Room:
     keys_needed: bool
 
     def __post_init__(self) -> None:
-        self._slow = ThreadPoolExecutor(_SLOW_THREADS, "shelf")
+        live = self.served.bundle.live is not None
+        self._slow = ThreadPoolExecutor(_LIVE_THREADS if live else _SLOW_THREADS, "shelf")
         self._slow_waiting = 0
 
     async def make(self, asked: ShelfRequest) -> Made:
@@ -90,8 +92,16 @@ class Room:
     def change(self, served: Served) -> None:
         """Answer with another bundle from now on; requests at work end with the one they have."""
         metrics.BUNDLE.labels(**self.served.name).set(0)
-        self.served = served
+        before, self.served = self.served.bundle, served
+        if before.live is not None:
+            # Its thread ends when it has written what it is at, which nobody here waits for.
+            self._slow.submit(before.live.close)
         metrics.BUNDLE.labels(**served.name).set(1)
+
+    def close(self) -> None:
+        """Let the language model go."""
+        if self.served.bundle.live is not None:
+            self.served.bundle.live.close()
 
 
 def make_app(room: Room, keys: Sequence[Key], limits: Limits) -> Guard:

@@ -37,6 +37,9 @@ COMMIT_SECONDS = Histogram(
     "shelftalk_store_commit_seconds", "Seconds of one group commit.",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0),
 )  # fmt: skip
+LIVE = Counter(
+    "shelftalk_live_reasons", "Reasons that the book lacked, by what became of them.", ["outcome"]
+)
 RELOADS = Counter("shelftalk_reloads", "Changes of bundle, by outcome.", ["outcome"])
 BUNDLE = Gauge(
     "shelftalk_bundle", "Workers that serve a bundle, by its name and id.", ["name", "id"],

@@ -37,6 +37,8 @@ class ServiceSettings(Settings):
     """Seconds for a request's body to come, and again for its answer to be made."""
     live: bool = False
     """Whether the bundle's language model writes reasons that the book lacks."""
+    live_deadline: float = Field(0.15, gt=0, le=5)
+    """Seconds that a shelf waits for them."""
 
 
 def exploration(text: str | None) -> LoggingPolicy | None:

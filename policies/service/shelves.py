@@ -14,7 +14,9 @@ from typing import Any
 from envs.errors import UserError
 from envs.world import relative_margin
 from policies.bundle import Bundle, Explore, Filters, Session, SessionPage, Shelf, load_bundle
+from policies.bundle_live import DEADLINE
 from policies.logging_policies import LoggingPolicy
+from policies.service import metrics
 from policies.service.messages import ShelfRequest, Visit
 from policies.service.store import SlateRow
 
@@ -57,17 +59,25 @@ class Made:
     refused: str | None
 
 
-def serve_bundle(path: Path, live: bool = False, explore: LoggingPolicy | None = None) -> Served:
+def serve_bundle(
+    path: Path,
+    live: bool = False,
+    explore: LoggingPolicy | None = None,
+    deadline: float = DEADLINE,
+) -> Served:
     """Check, load and warm up a bundle.
 
     Raises:
         UserError: it is none, is damaged, is of a newer schema, or cannot be explored like that.
     """
-    bundle = load_bundle(path, live=live)
+    bundle = load_bundle(path, live=live, deadline=deadline)
+    if bundle.live is not None:
+        bundle.live.tell = lambda outcome: metrics.LIVE.labels(outcome).inc()
     ids, margins = bundle.labels.ids, map(float, relative_margin(bundle.catalogue))
-    return Served(
-        bundle, path, dict(zip(ids, margins, strict=True)), quick=_warmed(bundle, explore) < _QUICK
-    )
+    took = _warmed(bundle, explore)
+    # A shelf that may wait for the language model must not keep others waiting.
+    quick = took < _QUICK and bundle.live is None
+    return Served(bundle, path, dict(zip(ids, margins, strict=True)), quick)
 
 
 def _warmed(bundle: Bundle, explore: LoggingPolicy | None) -> float:
@@ -76,16 +86,13 @@ def _warmed(bundle: Bundle, explore: LoggingPolicy | None) -> float:
     The first ones compile what they need, which takes seconds that no request should wait for.
     """
     rule = None if explore is None else Explore(explore, 0)
-    if bundle.live is None:
-        bundle.recommend(None, query=bundle.labels.titles[0], explore=rule)
-        bundle.recommend(None, item=bundle.labels.ids[0], explore=rule)
+    bundle.recommend(None, query=bundle.labels.titles[0], explore=rule)
+    bundle.recommend(None, item=bundle.labels.ids[0], explore=rule)
     took = []
     for shopper in [None, *list(bundle.rows)[: _WARM - 1]]:
         began = time.perf_counter()
         bundle.recommend(shopper, explore=rule)
         took.append(time.perf_counter() - began)
-        if bundle.live is not None:
-            break
     return sorted(took)[len(took) // 2]
 
 

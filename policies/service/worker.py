@@ -49,6 +49,7 @@ class Service:
 
     def close(self) -> None:
         """Write what waits and let everything go."""
+        self.room.close()
         self.room.writer.close()
         self.rate.close()
 
@@ -68,7 +69,7 @@ def build(
         UserError: the bundle or the keys are bad.
     """
     keys = read_keys(settings.keys, os.environ.get(VARIABLE))
-    served = serve_bundle(settings.bundle, settings.live, exploration(settings.explore))
+    served = load_served(settings.bundle, settings)
 
     async def alone(path: Path | None) -> int:
         room.change(await load_beside(path or room.served.path, settings))
@@ -83,9 +84,13 @@ def build(
 
 async def load_beside(path: Path, settings: ServiceSettings) -> Served:
     """Load a bundle in a thread, so that requests go on being answered."""
-    return await asyncio.get_running_loop().run_in_executor(
-        None, serve_bundle, path, settings.live, exploration(settings.explore)
-    )
+    return await asyncio.get_running_loop().run_in_executor(None, load_served, path, settings)
+
+
+def load_served(path: Path, settings: ServiceSettings) -> Served:
+    """Load a bundle as the settings ask for it."""
+    explore = exploration(settings.explore)
+    return serve_bundle(path, settings.live, explore, settings.live_deadline)
 
 
 class _Server(uvicorn.Server):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 
 from envs.assemble import Shop, Visitors, open_shop, synthetic_visitors
@@ -16,7 +20,8 @@ from envs.shoppers import ShopperConfig
 from envs.similarity import SCORES, SimilarityConfig
 from envs.synthetic import SyntheticConfig
 from policies.bundle import BundleSettings
-from policies.bundle_export import export_bundle
+from policies.bundle_export import export_bundle, seal
+from policies.bundle_files import BOOK, read_manifest
 from policies.ranker.config import ScorerConfig
 from policies.ranker.scorer import SlateScorer
 from policies.reasoner.book import ReasonBook, write_book
@@ -93,3 +98,15 @@ def make_bundle(path: Path, reasoner: Path | None, visitors: Visitors | None = N
             metrics=METRICS, name="small | shop", before=before,
         )  # fmt: skip
     return Made(path, shop, book, before, scorer, returned)
+
+
+def without_reasons(source: Path, out: Path, missing: set[str]) -> Path:
+    """Write a bundle whose book lacks some items, sealed as it then is; its self-test is not."""
+    shutil.copytree(source, out)
+    before = read_manifest(out)
+    book = pq.read_table(out / BOOK)
+    keep = pc.invert(pc.is_in(book["item_id"], pa.array(sorted(missing))))
+    pq.write_table(book.filter(keep), out / BOOK)
+    found = ("schema_version", "created", "files")
+    seal(out, {n: getattr(before, n) for n in type(before).model_fields if n not in found})
+    return out

@@ -234,24 +234,6 @@ def test_wrong_questions_are_one_clear_line(bundle: Bundle) -> None:
         bundle.recommend(None, k=0)
 
 
-def test_live_reasons_are_shown_only_where_the_guard_lets_them(made: Made, bundle: Bundle) -> None:
-    shopper = bundle.profiles.shopper_ids[2]
-    nonsense = load_bundle(made.path, verify=False, live=True)
-    assert nonsense.recommend(shopper) == bundle.recommend(shopper)
-    assert nonsense.live is not None
-
-    def one_fact(prompts: list[str]) -> list[str]:
-        facts = [re.search(r"\| [^|:]+: ([^|]+) \|", prompt) for prompt in prompts]
-        return [f"You get {fact[1]}." if fact else "" for fact in facts]
-
-    shelf = replace(nonsense, live=replace(nonsense.live, write=one_fact)).recommend(shopper)
-    written = [item for item in shelf.items if item.reason_source == "live"]
-    assert written
-    for item in written:
-        # Claims are kept as they are matched: in lower case.
-        assert item.reason.lower() == f"you get {item.claims[0]}."
-
-
 # Rules of the shelf.
 
 

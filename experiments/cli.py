@@ -9,6 +9,7 @@ from experiments.commands import (
     bundles,
     comparison,
     data,
+    loop,
     offline,
     ranking,
     service,
@@ -31,7 +32,7 @@ cli = typer.Typer(
 
 # Nameless groups add their commands to this one, in the order in which people meet them.
 for room in (
-    training, comparison, ranking, tuning, data, simulation, offline, texts, bundles, service,
+    training, comparison, ranking, tuning, data, simulation, offline, texts, bundles, service, loop,
     benchmarks,
 ):  # fmt: skip
     cli.add_typer(room.cli)

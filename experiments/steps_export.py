@@ -28,7 +28,6 @@ def export_bundle_of(
     config: Config = context.config
     opened = open_books(context)
     scorer, ranker = ranker_in_form(context, opened, load_scorer(context.inputs["rank"] / "scorer"))
-    shop = config.shop
     with TemporaryDirectory() as folder:
         reasoner, writer = reasoner_in_form(context, opened, Path(folder))
         measured = {"ranker": ranker, "reasoner": writer}
@@ -40,19 +39,7 @@ def export_bundle_of(
             before=opened.books["sft"],
             scorer=scorer,
             reasoner=reasoner,
-            settings=BundleSettings(
-                slots=shop.slots,
-                pool=config.export.pool,
-                words_free=shop.words_free,
-                constraints=config.constraints,
-                session=SessionSettings(
-                    satiation_gain=shop.satiation_gain,
-                    satiation_decay=shop.satiation_decay,
-                    max_pages=shop.max_pages,
-                ),
-                w_click=shop.w_click,
-                w_buy=shop.w_buy,
-            ),
+            settings=bundle_settings(config),
             metrics=dict(metrics),
             name=config.name,
             forms=Forms(ranker=config.export.ranker, reasoner=config.export.reasoner),
@@ -67,6 +54,24 @@ def export_bundle_of(
         )
     check_bundle(out)
     return summary
+
+
+def bundle_settings(config: Config) -> BundleSettings:
+    """Return how a bundle of a run answers."""
+    shop = config.shop
+    return BundleSettings(
+        slots=shop.slots,
+        pool=config.export.pool,
+        words_free=shop.words_free,
+        constraints=config.constraints,
+        session=SessionSettings(
+            satiation_gain=shop.satiation_gain,
+            satiation_decay=shop.satiation_decay,
+            max_pages=shop.max_pages,
+        ),
+        w_click=shop.w_click,
+        w_buy=shop.w_buy,
+    )
 
 
 def _commands(config: Config) -> tuple[str, ...]:

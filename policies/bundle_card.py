@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from envs.catalogue import Catalogue
-from policies.bundle_files import Manifest
+from policies.bundle_files import Manifest, Retrained
 
 _LIMITS = (
     "It was trained and evaluated in a simulated shop. The figures say how it does against that "
@@ -77,8 +77,8 @@ def model_card(
         f"# {plain(manifest.name)}",
         _what(manifest, written),
         _data(catalogue),
-        _training(metrics, written),
-        _results(metrics),
+        _training(manifest, metrics, written),
+        _results(metrics, manifest.retrained),
         _forms(manifest),
         "## Limits\n\n" + "\n".join(f"- {line}" for line in (*_unbeaten(manifest), *_LIMITS)),
         _reproduce(manifest),
@@ -149,7 +149,7 @@ def _data(catalogue: Catalogue) -> str:
     return "\n".join(["## Data\n", shop, *(f"\n- {plain(note)}" for note in catalogue.notes)])
 
 
-def _training(metrics: Mapping[str, Any], written: Mapping[str, int]) -> str:
+def _training(manifest: Manifest, metrics: Mapping[str, Any], written: Mapping[str, int]) -> str:
     reasons = (
         "Reasons: supervised fine-tuning on sentences written from the facts, then, where results "
         "below tell of it, PPO against the clicks, purchases and trust that the simulated shop "
@@ -157,10 +157,14 @@ def _training(metrics: Mapping[str, Any], written: Mapping[str, int]) -> str:
         if written.get("model")
         else "Reasons: none comes from a trained model."
     )
-    text = (
-        f"## Training\n\n{reasons} Ranker: PPO in the same shop, over a "
-        "Plackett-Luce distribution of slates."
+    ranker = (
+        "PPO in the same shop, over a Plackett-Luce distribution of slates."
+        if manifest.retrained is None
+        else "fitted to what the shelves of a feedback log earned, as below."
     )
+    text = f"## Training\n\n{reasons} Ranker: {ranker}"
+    if manifest.retrained is not None:
+        text += f"\n\n{_log(manifest.retrained)}"
     seconds = metrics.get("seconds")
     if isinstance(seconds, Mapping) and seconds:
         spent = [(plain(stage), figure(value)) for stage, value in seconds.items()]
@@ -168,9 +172,34 @@ def _training(metrics: Mapping[str, Any], written: Mapping[str, int]) -> str:
     return text
 
 
-def _results(metrics: Mapping[str, Any]) -> str:
+def _log(log: Retrained) -> str:
+    """Say what the ranker was fitted to."""
+    rows = [
+        ("started from", plain(log.bundle)),
+        ("impressions", f"{log.impressions:,}"),
+        ("pages", f"{log.slates:,}"),
+        ("visits", f"{log.sessions:,}"),
+        ("shown from", plain(log.first) or "-"),
+        ("shown until", plain(log.last) or "-"),
+        ("shown by", plain("; ".join(log.logging_policies))),
+        *((f"pages left out: {plain(why)}", f"{count:,}") for why, count in log.dropped.items()),
+        ("visits held out for the comparison", f"{log.held_out:,}"),
+    ]
+    return (
+        table(("log", "value"), rows)
+        + "\n\nThe cards of the bundles before it, with what their reasons and rankers were "
+        "measured to do, are in `earlier/`."
+    )
+
+
+def _results(metrics: Mapping[str, Any], log: Retrained | None) -> str:
     parts = [*_ppo(metrics), *_simulation(metrics), *_ope(metrics)]
-    told = "All figures are of a simulated shop; brackets hold 95 % intervals."
+    told = (
+        "All figures are of a simulated shop; brackets hold 95 % intervals."
+        if log is None
+        else "Estimates are of the visits held out of the log, slates sampled at temperature "
+        f"{figure(log.temperature)}; brackets hold 95 % intervals."
+    )
     return "\n\n".join(["## Results", *((told, *parts) if parts else (_NO_FIGURES,))])
 
 

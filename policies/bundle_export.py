@@ -138,7 +138,7 @@ def export_bundle(
             write_json(folder / CONFIG, config)
         facts: dict[str, Any] = {
             "name": name,
-            "versions": {"python": python_version()} | {one: version(one) for one in LIBRARIES},
+            "versions": versions(),
             "shop": {
                 "name": catalogue.name,
                 "locale": catalogue.locale,
@@ -157,14 +157,7 @@ def export_bundle(
             "context_features": CONTEXT_FEATURES,
             "onnx_max_difference": difference,
         }
-        # The self-test asks the bundle as it will be loaded, which takes a manifest.
-        manifest = seal(folder, facts)
-        write_self_test(load_bundle(folder, verify=False), folder)
-        written = Counter(book.table["source"])
-        write_text(
-            folder / CARD, model_card(manifest, catalogue, metrics, folder_sizes(folder), written)
-        )
-        manifest = seal(folder, facts)
+        manifest = finish(folder, facts, catalogue, metrics, Counter(book.table["source"]))
     return {
         "name": name,
         "files": len(manifest.files),
@@ -214,6 +207,35 @@ def _copy_reasoner(source: Path, folder: Path) -> None:
             target = folder / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of each of `LIBRARIES`."""
+    return {"python": python_version()} | {one: version(one) for one in LIBRARIES}
+
+
+def finish(
+    folder: Path,
+    facts: Mapping[str, Any],
+    catalogue: Catalogue,
+    metrics: Mapping[str, Any],
+    written: Mapping[str, int],
+) -> Manifest:
+    """Write self-test, model card and manifest into a folder that holds all else.
+
+    Args:
+        folder: of the bundle.
+        facts: fields of the manifest, but those that `seal` finds.
+        catalogue: the items.
+        metrics: figures for the card, by stage.
+        written: how many of the reasons each source wrote.
+    """
+    # The self-test asks the bundle as it will be loaded, which takes a manifest.
+    manifest = seal(folder, facts)
+    write_self_test(load_bundle(folder, verify=False), folder)
+    sizes = folder_sizes(folder)
+    write_text(folder / CARD, model_card(manifest, catalogue, metrics, sizes, written))
+    return seal(folder, facts)
 
 
 def folder_sizes(folder: Path) -> dict[str, int]:

@@ -12,6 +12,7 @@
     reasoner/base, .../adapter     the language model, where it comes along
     config.json                    the run's configuration, where it was a run's
     selftest.json                  ten requests and what the bundle answered to them
+    earlier/                       model cards of the bundles that it was retrained from
 
 Nothing hidden goes in: neither the simulated population nor the true relevance in the pools.
 
@@ -98,6 +99,29 @@ class Source(Settings):
     """What makes it again."""
 
 
+class Retrained(Settings):
+    """The log that a bundle's ranker was fitted to."""
+
+    bundle: str
+    """Name and id of the bundle whose ranker it started from, as NAME (ID)."""
+    impressions: int
+    """Rows of the log, of `slates` pages in `sessions` visits."""
+    slates: int
+    sessions: int
+    first: str
+    """When the first of these pages was shown, and the last one: UTC, ISO 8601; "" if not told."""
+    last: str
+    logging_policies: tuple[str, ...]
+    """What showed them."""
+    dropped: dict[str, int]
+    """Pages that could not be rebuilt, by reason."""
+    held_out: int
+    """Visits that it did not learn from, on which the rankers were compared."""
+    temperature: float
+    """Of the Plackett-Luce slates that were compared."""
+    verdict: str
+
+
 class Manifest(Settings):
     """What a bundle is and what it holds."""
 
@@ -118,6 +142,8 @@ class Manifest(Settings):
     """Paired differences of the policies in the simulated shop, with their intervals."""
     ope: dict[str, Any]
     """Off-policy estimates of the ranker, and the verdict on them; empty where there are none."""
+    retrained: Retrained | None = None
+    """Where the ranker was fitted to a feedback log (`shelftalk retrain`)."""
     item_features: tuple[str, ...]
     context_features: tuple[str, ...]
     onnx_max_difference: float

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from envs.shoppers import ShopperConfig
 from envs.similarity import SCORES, SimilarityConfig
 from envs.synthetic import SyntheticConfig
 from experiments.benchmarks.timing import row
+from experiments.served import served
 from policies.bundle import Bundle, BundleSettings, Explore, load_bundle
 from policies.logging_policies import LoggingPolicy, PlackettLuce
 
@@ -37,8 +37,6 @@ _CALLS = 1_000
 _WORKERS, _CONNECTIONS, _SECONDS, _WARM = 2, 8, 5.0, 1.0
 _EVENTS = 20_000
 _TEMPERATURE = 0.25
-#: Seconds to wait for a service to listen.
-_START = 120
 
 
 def measure(repeats: int, bundle: Path | None = None) -> list[dict[str, Any]]:
@@ -132,29 +130,10 @@ def _serving(path: Path, bundle: Bundle, folder: Path, repeats: int) -> Iterator
 @contextmanager
 def _service(path: Path, folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
     """Run a service; yields its address, its process, and the seconds until it listened."""
-    log = folder / "log"
     began = time.perf_counter()
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "experiments", "serve", str(path.resolve()), "--port", "0",
-             "--workers", str(_WORKERS), "--store", f"sqlite:///{folder}/store.db",
-             "--rate", "1e9"],
-            stdout=out, stderr=out, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-    try:
-        yield _address(process, log), process, time.perf_counter() - began
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    ends = time.monotonic() + _START
-    while time.monotonic() < ends and process.poll() is None:
-        if found := re.search(r"serving .* at (http://\S+)/", log.read_text()):
-            return found[1]
-        time.sleep(0.05)
-    raise UserError(f"bench serve: the service did not start: {log.read_text().strip()}")
+    options = ["--workers", str(_WORKERS)]
+    with served(path, folder / "store.db", folder / "log", options) as (url, process):
+        yield url, process, time.perf_counter() - began
 
 
 def _load(url: str, path: str, bodies: list[dict[str, Any]], workers: list[int]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ the bundle's rules, which count in the probabilities: what they filter has none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -56,17 +58,41 @@ def bundle_target(
     slates = np.split(order, starts[1:])
     log = LogColumns.of(frame, "a bundle as the target")
     visit = cached_visits(bundle)
-    columns = {f"eval_{name}": np.empty(len(frame)) for name in PROPENSITIES}
+    found: dict[str, F64] = {}
     for first in range(0, len(slates), _BATCH):
-        asked = [logged_page(log, rows, bundle, visit) for rows in slates[first : first + _BATCH]]
-        for length in {len(one.slate) for one in asked}:
-            alike = [one for one in asked if len(one.slate) == length]
-            for name, values in _chances(alike, bundle, rule).items():
-                columns[f"eval_{name}"][np.concatenate([one.rows for one in alike])] = (
-                    values.ravel()
-                )
+        pages = [logged_page(log, rows, bundle, visit) for rows in slates[first : first + _BATCH]]
+        _into(found, pages, bundle, rule, len(frame))
         progress(min(first + _BATCH, len(slates)), len(slates), {})
-    return frame.assign(**columns)
+    return frame.assign(**{f"eval_{name}": values for name, values in found.items()})
+
+
+def page_chances(
+    pages: Sequence[LoggedPage], bundle: Bundle, rule: LoggingPolicy, rows: int
+) -> dict[str, F64]:
+    """Return the three propensities of rebuilt pages under a bundle's ranker, by name.
+
+    Args:
+        pages: of a log.
+        bundle: the target.
+        rule: how its logits become slates.
+        rows: of the log; those of no page get NaN.
+    """
+    found: dict[str, F64] = {}
+    for first in range(0, len(pages), _BATCH):
+        _into(found, pages[first : first + _BATCH], bundle, rule, rows)
+    return found
+
+
+def _into(
+    found: dict[str, F64], pages: Sequence[LoggedPage], bundle: Bundle, rule: LoggingPolicy,
+    rows: int,
+) -> None:  # fmt: skip
+    """Put the propensities of some pages into the columns of a log, (rows,) each."""
+    for length in {len(one.slate) for one in pages}:
+        alike = [one for one in pages if len(one.slate) == length]
+        places = np.concatenate([one.rows for one in alike])
+        for name, values in _chances(alike, bundle, rule).items():
+            found.setdefault(name, np.full(rows, np.nan))[places] = values.ravel()
 
 
 def _chances(asked: list[LoggedPage], bundle: Bundle, rule: LoggingPolicy) -> dict[str, F64]:

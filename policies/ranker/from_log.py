@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,14 +43,43 @@ I64 = NDArray[np.int64]
 class Rebuilt:
     """The pages of a log that a bundle can be asked for again."""
 
-    pages: LoggedPages
-    #: Rows of the log that they are, in any order.
-    rows: I64
+    pages: list[LoggedPage]
+    #: Discounted return from each of them on within its session, (M,).
+    returns: F32
     #: Pages that are left out, by reason.
     dropped: dict[str, int]
 
+    def part(self, chosen: I64) -> Rebuilt:
+        """Return some of the pages, by place."""
+        pages = [self.pages[place] for place in chosen.tolist()]
+        return Rebuilt(pages, self.returns[chosen], self.dropped)
 
-def pages_of_log(
+    @property
+    def rows(self) -> I64:
+        """The log's rows of all pages."""
+        return np.concatenate([one.rows for one in self.pages])
+
+    def laid_out(self, reward: F32) -> LoggedPages:
+        """Return the pages side by side as `fit_log` takes them; ``reward`` (R,) is the log's.
+
+        Pages may differ in length: what one lacks is a masked candidate, which nobody saw.
+        """
+        slots = max(len(one.slate) for one in self.pages)
+        # One more column than any page has, so that a short slate has something to hold.
+        width = max(len(one.items) for one in self.pages) + 1
+        slates = np.full((len(self.pages), slots), width - 1, dtype=np.int64)
+        rewards = np.zeros((len(self.pages), slots), dtype=np.float32)
+        for row, one in enumerate(self.pages):
+            slates[row, : len(one.slate)] = one.slate
+            rewards[row, : len(one.slate)] = reward[one.rows]
+        seen = side_by_side(self.pages, width)
+        return LoggedPages(
+            {name: torch.from_numpy(part) for name, part in seen.items()},
+            torch.from_numpy(slates), torch.from_numpy(rewards), torch.from_numpy(self.returns),
+        )  # fmt: skip
+
+
+def rebuild(
     frame: pd.DataFrame, bundle: Bundle, *, gamma: float = GAMMA, progress: Progress = silent
 ) -> Rebuilt:
     """Rebuild the pages of a log.
@@ -70,59 +98,36 @@ def pages_of_log(
     log = LogColumns.of(frame, "learning from a log")
     order, starts = slate_order(frame)
     slates = np.split(order, starts[1:])
-    returns = _returns(frame, order, starts, gamma)
     visit, dropped = cached_visits(bundle), Counter[str]()
-    kept: list[LoggedPage] = []
-    later: list[float] = []
+    pages: list[LoggedPage] = []
+    kept: list[int] = []
+    why = ""
     for number, rows in enumerate(slates):
         try:
-            kept.append(logged_page(log, rows, bundle, visit))
-            later.append(returns[number])
+            pages.append(logged_page(log, rows, bundle, visit))
+            kept.append(number)
         except CannotRebuildError as error:
             dropped[error.kind] += 1
-            last = error
+            why = str(error)
         if number % 1_000 == 0 or number + 1 == len(slates):
             progress(number + 1, len(slates), {"dropped": dropped.total()})
-    if not kept:
-        raise UserError(f"no page of the log can be rebuilt; the last one: {last}")
-    reward = frame["reward"].to_numpy(dtype=np.float32)
-    return Rebuilt(
-        _laid_out(kept, reward, np.array(later, dtype=np.float32)),
-        np.concatenate([one.rows for one in kept]),
-        dict(dropped),
-    )
+    if not pages:
+        raise UserError(f"no page of the log can be rebuilt; the last one: {why}")
+    return Rebuilt(pages, _returns(frame, order, starts, gamma)[kept], dict(dropped))
 
 
-def _returns(
-    frame: pd.DataFrame, order: I64, starts: I64, gamma: float
-) -> NDArray[np.float64]:  # fmt: skip
+def _returns(frame: pd.DataFrame, order: I64, starts: I64, gamma: float) -> F32:
     """Discounted reward of each slate and those after it in its session, (S,)."""
     earned = np.add.reduceat(frame["reward"].to_numpy(dtype=np.float64)[order], starts)
     first = order[starts]
     session = pd.factorize(frame["session_id"].to_numpy()[first])[0]
     step = frame["step"].to_numpy()[first] if "step" in frame else np.zeros(len(first))
-    total = np.zeros(len(earned))
+    total = np.zeros(len(earned), dtype=np.float32)
     after, ahead = -1, 0.0
     for slate in np.lexsort((step, session))[::-1].tolist():
         ahead = earned[slate] + (gamma * ahead if session[slate] == after else 0.0)
         total[slate], after = ahead, session[slate]
     return total
-
-
-def _laid_out(pages: Sequence[LoggedPage], reward: F32, returns: F32) -> LoggedPages:
-    """Return pages of any length side by side: what one lacks is a masked candidate, unseen."""
-    slots = max(len(one.slate) for one in pages)
-    # One more column than any page has, so that a short slate has something to hold.
-    width = max(len(one.items) for one in pages) + 1
-    slates = np.full((len(pages), slots), width - 1, dtype=np.int64)
-    rewards = np.zeros((len(pages), slots), dtype=np.float32)
-    for row, one in enumerate(pages):
-        slates[row, : len(one.slate)] = one.slate
-        rewards[row, : len(one.slate)] = reward[one.rows]
-    seen = {name: torch.from_numpy(part) for name, part in side_by_side(pages, width).items()}
-    return LoggedPages(
-        seen, torch.from_numpy(slates), torch.from_numpy(rewards), torch.from_numpy(returns)
-    )
 
 
 def learn(

@@ -11,6 +11,9 @@ import numpy as np
 
 #: A tail of fewer different weights has no shape to speak of.
 _LEAST_DISTINCT = 5
+#: Weights nearer than this to the smallest one of the tail, relatively, differ by rounding:
+#: propensities are given to six digits, and two policies that agree have weights of about 1.
+_ROUNDING = 1e-5
 #: The prior of the paper: k = 0.5, worth ten weights.
 _PRIOR, _PRIOR_WEIGHT = 0.5, 10
 
@@ -32,7 +35,7 @@ def tail_shape(largest: np.ndarray, n: int) -> float:
     """
     tail = np.sort(largest)[-tail_length(n) - 1 :]
     excess = tail[1:] - tail[0]
-    excess = excess[excess > 1e-9 * max(tail[-1], 1e-300)]
+    excess = excess[excess > _ROUNDING * max(tail[0], 1e-300)]
     if len(np.unique(excess)) < _LEAST_DISTINCT:
         return float("nan")
     return pareto_shape(excess)

@@ -136,13 +136,28 @@ def learn(
     """Return a scorer that was fitted to a log, starting from ``scorer``, which stays as it is.
 
     Its logits are expected rewards (`policies.ranker.warm_start`), brought back to the spread that
-    those of ``scorer`` have on the same pages: a temperature of exploration means what it did.
+    those of ``scorer`` have on the same pages: a temperature of exploration means what it did. What
+    a crowd costs is not read off what single slots earned: the prices stay those of ``scorer``.
 
     Raises:
         UserError: nothing was earned in the log, or the fit diverged.
     """
-    new, spread = copy.deepcopy(scorer), mean_spread(scorer, pages)
+    new = copy.deepcopy(scorer)
+    prices = _take_prices(new)
+    spread = mean_spread(new, pages)
     if not fit_log(new, pages, config, torch.Generator().manual_seed(seed)):
         raise UserError("the log holds no click and no purchase; there is nothing to learn from")
     set_spread(new, pages, spread)
+    new.load_state_dict(prices, strict=False)
     return new.eval()
+
+
+@torch.no_grad()
+def _take_prices(scorer: SlateScorer) -> dict[str, torch.Tensor]:
+    """Set the prices of a crowd to zero, in place; return what they were, by name of the weight."""
+    taken = {}
+    for name, weight in scorer.named_parameters():
+        if name.startswith("prices."):
+            taken[name] = weight.clone()
+            weight.zero_()
+    return taken

@@ -95,7 +95,14 @@ def test_relevance_and_revenue_of_all_rankers(world: World) -> None:
     best = SlatePolicy("ranker", lambda page: page.observation["items"][..., 0])
     found = measure_search(world, small_shop().index, judged, [best], sessions=60, seed=2)
     rankers, paired = found["rankers"], found["paired"]
-    assert list(rankers["ranker"]) == ["ndcg", "return", "ctr", "purchases", "session_length"]
+    assert list(rankers["ranker"]) == [
+        "ndcg",
+        "return",
+        "ctr",
+        "purchases",
+        "session_length",
+        "trust",
+    ]
     # This ranker reads the text score alone.
     assert rankers["ranker"] == rankers["text"]
     assert rankers["random"]["ndcg"]["mean"] == pytest.approx(

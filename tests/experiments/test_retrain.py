@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from policies.bundle_check import check_whole
 from policies.logging_policies import PlackettLuce
 from policies.ranker.config import WarmStartConfig
 from policies.ranker.from_log import learn, rebuild
-from policies.ranker.scorer import load_scorer
+from policies.ranker.scorer import SlateScorer, load_scorer
 from policies.ranker.warm_start import mean_spread
 from tests.policies.bundle_at_hand import make_bundle
 
@@ -129,6 +130,13 @@ def test_pages_that_cannot_be_rebuilt_are_counted(logged: Logged) -> None:
         rebuild(frame.drop(columns="candidates"), logged.bundle)
 
 
+def _without_prices(scorer: SlateScorer) -> SlateScorer:
+    other = deepcopy(scorer)
+    for weight in other.prices.parameters():
+        weight.data.zero_()
+    return other
+
+
 def test_what_earns_comes_first_and_the_spread_stays(logged: Logged) -> None:
     scorer = load_scorer(logged.path / "ranker")
     before = {name: weight.clone() for name, weight in scorer.state_dict().items()}
@@ -138,7 +146,13 @@ def test_what_earns_comes_first_and_the_spread_stays(logged: Logged) -> None:
     # Pages differ in length, and some show three items only: what is added is masked.
     assert float(pages.seen["mask"][:, -1].max()) == 0
     new = learn(scorer, pages, _OPTIONS.fit, seed=0)
-    assert mean_spread(new, pages) == pytest.approx(mean_spread(scorer, pages), rel=1e-4)
+    # What a crowd costs is kept, and the rest spreads as it did.
+    assert all(
+        torch.equal(part, before[f"prices.{n}"]) for n, part in new.prices.named_parameters()
+    )
+    assert float(before["prices.bias"].abs().min()) > 0
+    bare = [_without_prices(one) for one in (scorer, new)]
+    assert mean_spread(bare[1], pages) == pytest.approx(mean_spread(bare[0], pages), rel=1e-4)
     assert all(torch.equal(weight, before[name]) for name, weight in scorer.state_dict().items())
 
     def follows(one: Any) -> float:

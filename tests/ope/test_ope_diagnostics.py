@@ -29,6 +29,9 @@ def test_weights_without_a_tail_have_no_shape() -> None:
     assert np.isnan(tail_shape(np.ones(100), 100))
     assert np.isnan(tail_shape(np.tile([0.5, 2.0], 50), 100))
     assert np.isnan(tail_shape(np.zeros(100), 100))
+    # Two policies that agree, their propensities rounded.
+    noise = np.random.default_rng(0).standard_cauchy(100).clip(-50, 50)
+    assert np.isnan(tail_shape(1 + 1e-7 * noise, 100))
 
 
 def pareto_weights(alpha: float, n: int) -> np.ndarray:

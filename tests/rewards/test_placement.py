@@ -35,7 +35,8 @@ def model_of(name: ClickModelName) -> ClickModel:
 def world_of(name: ClickModelName) -> World:
     """A shop of attractive items in which every shopper is the same one.
 
-    Relevance is the same everywhere too, so that the mean over pools is that of any page.
+    Relevance is the same everywhere too, so that the mean over pools is that of any page, and a
+    search asks no more of it than other scenes, because the reward is asked outside of scenes.
     """
     world = bare_world()
     row = {key: values[SHOPPER] for key, values in vars(world.population).items()}
@@ -51,7 +52,9 @@ def world_of(name: ClickModelName) -> World:
         pools=replace(world.pools, relevance=np.full_like(world.pools.relevance, 0.3)),
         reasons=blank(world),
     )
-    config = ShopConfig(click_model=name, slots=SLOTS, bias=-3.0, buy_bias=-2.0, w_click=0.3)
+    config = ShopConfig(
+        click_model=name, slots=SLOTS, bias=-3.0, buy_bias=-2.0, w_click=0.3, w_search=0
+    )
     return alike.with_config(config)
 
 

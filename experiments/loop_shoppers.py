@@ -45,6 +45,7 @@ class Connections:
         parts = urlsplit(url)
         self._host, self._port = str(parts.hostname), parts.port
         self._own = threading.local()
+        self._open: list[http.client.HTTPConnection] = []
         self._pool = ThreadPoolExecutor(count, "shopper")
         self._lock = threading.Lock()
         #: Answers by route and status, "POST /v1/shelf 200"; a connection that broke has status 0.
@@ -53,6 +54,8 @@ class Connections:
     def close(self) -> None:
         """Let the connections go."""
         self._pool.shutdown()
+        for connection in self._open:
+            connection.close()
 
     def post_all(self, path: str, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Send bodies side by side; return the answers in order.
@@ -80,6 +83,8 @@ class Connections:
         if connection is None:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=_PATIENCE)
             self._own.connection = connection
+            with self._lock:
+                self._open.append(connection)
         connection.request("POST", path, body, {"Content-Type": "application/json"})
         response = connection.getresponse()
         return response.status, response.read().decode()

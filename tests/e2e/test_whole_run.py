@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from envs.files import read_json
+from policies.bundle import load_bundle
 
 ROOT = Path(__file__).parents[2]
 MINI = ROOT / "experiments" / "configs" / "mini.yaml"
@@ -187,6 +188,33 @@ def test_smaller_forms_are_exported_with_what_they_cost(run: Path, tmp_path: Pat
     checked = shelftalk("check", out)
     assert checked.returncode == 0, checked.stderr
     assert "the self-test's 10 answers are the same" in checked.stdout
+
+
+def test_the_loop_goes_around_once(run: Path, tmp_path: Path) -> None:
+    """Serve, visit over HTTP, export, evaluate, retrain, check, reload, visit again."""
+    out, told = tmp_path / "loop", tmp_path / "loop.json"
+    command = (
+        "loop", run, "--out", out, "--sessions", 300, "--later", 60, "--simulated", 100,
+        "--json", told,
+    )  # fmt: skip
+    result = shelftalk(*command)
+    assert result.returncode == 0, result.stderr
+    found = read_json(told)
+    # Every request was answered, those during the change of bundle too.
+    assert {name.split()[-1] for name in found["http"]["answers"]} == {"200"}
+    assert found["http"]["answers"]["POST /v1/reload 200"] == 1
+    assert [side["shoppers"] for side in found["visits"].values()] == [300, 60]
+    shelves = sum(side["pages"] for side in found["visits"].values())
+    assert found["http"]["answers"]["POST /v1/shelf 200"] == shelves
+    assert found["log"]["slates"] == found["visits"]["before"]["pages"]
+    learned = found["retrain"]
+    assert learned["learned_from"] + learned["held_out"] == found["log"]["sessions"]
+    assert learned["dropped"] == {}
+    assert learned["bundle"] == load_bundle(out / "after").id != load_bundle(out / "before").id
+    assert {"before", "after"} == found["truth"].keys() == found["simulated"]["policies"].keys()
+    assert shelftalk("check", out / "after").returncode == 0
+    assert "true value of after" in result.stdout
+    assert "exists and is not empty" in one_clear_line(shelftalk(*command))
 
 
 def test_users_mistakes_get_one_line(tmp_path: Path) -> None:

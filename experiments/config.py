@@ -19,9 +19,9 @@ from policies.baselines_config import BaselinesConfig
 from policies.constraints import ConstraintsConfig
 from policies.ranker.config import RankerConfig, ScorerConfig
 from policies.reasoner.config import PpoConfig
-from rewards.mix import RewardConfig
+from rewards.mix_config import RewardConfig
 from sft.corpus import CorpusConfig
-from sft.train import SftConfig
+from sft.train_config import SftConfig
 
 
 class SyntheticCatalogue(SyntheticConfig):

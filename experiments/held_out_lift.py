@@ -18,7 +18,8 @@ from experiments.shop_reward import shop_reward
 from policies.baselines import similarity_policy
 from policies.reasoner.book import prompts_for
 from rewards.claims import ClaimChecker
-from rewards.mix import RewardConfig, RewardMix
+from rewards.mix import RewardMix
+from rewards.mix_config import RewardConfig
 from sft.metrics.figures import clustered_mean
 
 F64 = NDArray[np.float64]

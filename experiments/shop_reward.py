@@ -12,7 +12,8 @@ from envs.world import World
 from policies.baselines import Page, SlatePolicy
 from rewards.claims import ClaimChecker
 from rewards.clicks import ClickReward
-from rewards.mix import RewardConfig, RewardMix, uplift_spread
+from rewards.mix import RewardMix, uplift_spread
+from rewards.mix_config import RewardConfig
 from rewards.placement import Pages, Placement, click_worth, placement_on
 
 #: Sessions that show where the present ranker puts each item.

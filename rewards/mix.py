@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from envs.settings import Settings
 from rewards.claims import ClaimChecker, TextClaims, claim_matrix
-from rewards.clicks import ClickReward, ClickRewardConfig
+from rewards.clicks import ClickReward
 from rewards.column import finite_column
 from rewards.form import forms
 from rewards.guards import veto
+from rewards.mix_config import RewardConfig
 from rewards.naturalness import NaturalnessReward
 from rewards.scored import Scored as Scored
 from rewards.scored import check_varies
@@ -23,25 +22,6 @@ from rewards.variety import VarietyReward
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
-
-
-class RewardConfig(Settings):
-    """What a reason is worth."""
-
-    clicks: ClickRewardConfig = ClickRewardConfig()
-    """The uplift in the shop."""
-    style: float = Field(0.1, ge=0)
-    """Weight of the style penalty, in spreads of the uplift over random items and true reasons."""
-    veto: float = Field(2.0, ge=0)
-    """A vetoed reason gets minus this, in the same spreads, instead of what it would earn."""
-    naturalness: float = Field(0.0, ge=0)
-    """Weight, in spreads, of the log-odds (within -1 and 1) that a discriminator takes the wording
-    for that of the corpus; 0 trains no discriminator."""
-    refit_every: int = Field(5, ge=1)
-    """Batches that the policy writes between two trainings of that discriminator."""
-    variety: float = Field(0.15, ge=0)
-    """Price, in spreads, of a wording that all other texts of the batch use (their share counts)
-    or that the corpus never uses; 0 leaves variety to chance."""
 
 
 class RewardMix:

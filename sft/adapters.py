@@ -2,53 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import AdaLoraConfig, LoraConfig, PeftConfig, PrefixTuningConfig, PromptTuningConfig
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
-from envs.settings import Settings
-
-AdapterKind = Literal["lora", "adalora", "prefix", "prompt", "full"]
-
-#: Kinds that put virtual tokens before the text; they cannot be merged into the weights.
-VIRTUAL: tuple[AdapterKind, ...] = ("prefix", "prompt")
-
-
-class AdapterConfig(Settings):
-    """What the adapter is; target modules are found for the architecture."""
-
-    kind: AdapterKind = "lora"
-    """`lora`: low-rank updates of every linear layer; `adalora`: the same, with the rank shared out
-    where it helps; `prefix`: learned keys and values before the text; `prompt`: learned input
-    vectors before it; `full`: every weight of the base."""
-    r: int = Field(8, ge=1)
-    """Rank of the low-rank updates (`lora`), or their mean rank in the end (`adalora`)."""
-    alpha: int = Field(16, ge=1)
-    """Scale of the low-rank updates: they count alpha / r times (alpha / sqrt(r) with `rslora`)."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout on the input of the low-rank updates."""
-    dora: bool = False
-    """Learn direction and length apart (DoRA, Liu et al. 2024); `lora` only."""
-    rslora: bool = False
-    """Scale by sqrt(r), steadier at high ranks (rsLoRA, Kalajdzievski 2023); `lora` only."""
-    virtual_tokens: int = Field(16, ge=1)
-    """Number of virtual tokens (`prefix` and `prompt`)."""
-
-    @model_validator(mode="after")
-    def _flags(self) -> AdapterConfig:
-        for flag in ("dora", "rslora"):
-            if getattr(self, flag) and self.kind != "lora":
-                raise ValueError(f"{flag} is a flag of kind lora, but kind is {self.kind}")
-        return self
-
-    @property
-    def mergeable(self) -> bool:
-        """Whether the adapter can become a part of the base's weights, as PPO needs."""
-        return self.kind not in VIRTUAL
+from sft.train_config import AdapterConfig
 
 
 def make_adapter(config: AdapterConfig, steps: int) -> PeftConfig | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub.errors import HFValidationError
-from pydantic import model_validator
 from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -23,10 +22,10 @@ from transformers import (
 )
 
 from envs.errors import UserError
-from envs.settings import Settings
-from sft.chat import ChatUse, encode_turns, settle_chat
+from sft.chat import encode_turns, settle_chat
 from sft.induction import ROPE_THETA, lay_induction
 from sft.quiet import quiet_libraries
+from sft.train_config import BaseModelConfig, ChatUse
 
 #: Longest text a locally made model reads, in tokens.
 LOCAL_CONTEXT = 512
@@ -41,26 +40,6 @@ class Shape(NamedTuple):
 
 
 SHAPES = {"nano": Shape(128, 4, 4), "small": Shape(256, 6, 8)}
-
-
-class BaseModelConfig(Settings):
-    """Which language model the reasoner starts from."""
-
-    model: str = "local"
-    """`local` makes a small model from the corpus; else a folder or a hub id of a causal LM."""
-    size: Literal["nano", "small"] = "nano"
-    """Size of the locally made model: `nano` has about 1.2 million parameters, `small` 5."""
-    vocab_size: int = 2048
-    """Number of tokens of the locally made tokenizer, at least 259 (the bytes and three marks)."""
-    chat: ChatUse = "auto"
-    """Whether prompts are put into the model's chat template: `auto` where its tokenizer has one,
-    `always` (without one it is an error) or `never`."""
-
-    @model_validator(mode="after")
-    def _chat(self) -> BaseModelConfig:
-        if self.model == "local" and self.chat == "always":
-            raise ValueError("chat is 'always', but a locally made model has no chat template")
-        return self
 
 
 def make_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -7,14 +7,11 @@ generation and PPO agree without being told.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from envs.errors import UserError
-
-ChatUse = Literal["auto", "always", "never"]
+from sft.train_config import ChatUse
 
 
 def settle_chat(tokenizer: PreTrainedTokenizerBase, use: ChatUse, name: str) -> None:

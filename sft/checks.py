@@ -8,9 +8,8 @@ import numpy as np
 from transformers.integrations import INTEGRATION_TO_CALLBACK
 
 from envs.errors import UserError, nearest
-from sft.adapters import VIRTUAL
 from sft.ranks import processes
-from sft.train_config import SftConfig
+from sft.train_config import VIRTUAL, SftConfig
 
 #: Called with one line that the user should read.
 Warn = Callable[[str], None]

@@ -15,12 +15,12 @@ from envs.shoppers import ShopperConfig
 from envs.synthetic import SyntheticConfig
 from experiments.benchmarks.timing import row
 from policies.reasoner.generate import generate, load_reasoner
-from sft.adapters import AdapterConfig
-from sft.base_model import BaseModelConfig, decode_completions, encode_prompts
+from sft.base_model import decode_completions, encode_prompts
 from sft.completions import Pair
 from sft.corpus import CorpusConfig, build_corpus
 from sft.quiet import quiet_libraries
-from sft.train import Fitted, SftConfig, fit_sft
+from sft.train import Fitted, fit_sft
+from sft.train_config import AdapterConfig, BaseModelConfig, SftConfig
 from sft.trainer_tools import save_reasoner
 
 _ITEMS, _PAIRS, _BASE_STEPS, _STEPS, _BATCH = 100, 1_500, 150, 60, 16

@@ -29,9 +29,11 @@ from policies.reasoner.config import PpoConfig
 from policies.reasoner.train import train_ppo
 from rewards.claims import ClaimChecker
 from rewards.clicks import ClickReward, ClickRewardConfig
-from rewards.mix import RewardConfig, RewardMix
+from rewards.mix import RewardMix
+from rewards.mix_config import RewardConfig
 from sft.corpus import Corpus, CorpusConfig, build_corpus
-from sft.train import Pair, SftConfig, train_sft
+from sft.train import Pair, train_sft
+from sft.train_config import SftConfig
 
 #: Parts that the trainer times; what is left of its steps is the update (loss and gradient). The
 #: policy knows the log-probs of what it writes: they are read anew only where vLLM writes.

@@ -15,7 +15,8 @@ from envs.synthetic import SyntheticConfig
 from experiments.benchmarks.timing import rate
 from rewards.claims import ClaimChecker
 from rewards.clicks import ClickReward, ClickRewardConfig
-from rewards.mix import RewardConfig, RewardMix
+from rewards.mix import RewardMix
+from rewards.mix_config import RewardConfig
 from sft.corpus import CorpusConfig, build_corpus
 
 

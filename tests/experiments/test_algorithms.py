@@ -31,7 +31,7 @@ from experiments.shop_reward import shop_reward
 from experiments.stages import StageContext, run_stages
 from policies.baselines import similarity_policy
 from rewards.claims import ClaimChecker
-from rewards.mix import RewardConfig
+from rewards.mix_config import RewardConfig
 from sft.corpus import Corpus
 from tests.shop_at_hand import small_shop
 

@@ -25,7 +25,8 @@ from experiments.shop_reward import placement_under, shop_reward
 from experiments.simulate import examination_under
 from policies.baselines import SlatePolicy, similarity_policy
 from rewards.claims import ClaimChecker
-from rewards.mix import RewardConfig, RewardMix
+from rewards.mix import RewardMix
+from rewards.mix_config import RewardConfig
 from tests.shop_at_hand import bare_world, small_shop
 
 

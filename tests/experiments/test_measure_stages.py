@@ -17,7 +17,8 @@ from experiments.measure_panel import Panel, Writer, draw_panel
 from experiments.stages import StageContext
 from rewards.claims import ClaimChecker
 from rewards.clicks import ClickReward, ClickRewardConfig
-from rewards.mix import RewardConfig, RewardMix
+from rewards.mix import RewardMix
+from rewards.mix_config import RewardConfig
 from sft.corpus import CorpusConfig, build_corpus
 from sft.metrics.figures import Figure
 from tests.shop_at_hand import bare_world, small_shop

@@ -11,11 +11,12 @@ import pytest
 
 from experiments import measure_tasks as module
 from experiments.measure_tasks import SHOWN, measure_tasks
-from sft.base_model import BaseModelConfig, make_local_model
+from sft.base_model import make_local_model
 from sft.corpus import Corpus, CorpusConfig, build_corpus
 from sft.corpus_split import TaskPair
 from sft.own_data import TaskCorpus
 from sft.tasks.review import MARK
+from sft.train_config import BaseModelConfig
 from tests.shop_at_hand import small_shop
 
 OWN = [

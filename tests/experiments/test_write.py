@@ -26,7 +26,8 @@ from experiments.stages import run_stages
 from experiments.write import WriteOptions, write_file
 from policies.reasoner.book import COLUMNS, load_book
 from rewards.claims import ClaimChecker
-from sft.base_model import BaseModelConfig, make_local_model
+from sft.base_model import make_local_model
+from sft.train_config import BaseModelConfig
 from tests.shop_at_hand import hand_made, small_shop
 
 ITEMS = 12

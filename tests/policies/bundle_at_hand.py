@@ -58,7 +58,8 @@ class Made:
 
 def make_reasoner(folder: Path) -> Path:
     """Write a tiny language model that was never trained, and so writes nonsense."""
-    from sft.base_model import BaseModelConfig, make_local_model
+    from sft.base_model import make_local_model
+    from sft.train_config import BaseModelConfig
     from sft.trainer_tools import save_reasoner
 
     config = BaseModelConfig(vocab_size=300)

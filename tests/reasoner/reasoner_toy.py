@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sft.base_model import BaseModelConfig
-from sft.train import Pair, SftConfig, train_sft
+from sft.train import Pair, train_sft
+from sft.train_config import BaseModelConfig, SftConfig
 
 FACTS = {
     "battery": "lasts days",

@@ -13,7 +13,8 @@ from envs.errors import UserError
 from policies.reasoner.generate import generate, load_reasoner
 from policies.reasoner.int8 import WEIGHTS, Int8Linear, load_int8, quantise, save_int8
 from policies.reasoner.measure import sequence_log_probs
-from sft.base_model import BaseModelConfig, make_local_model
+from sft.base_model import make_local_model
+from sft.train_config import BaseModelConfig
 from sft.trainer_tools import save_reasoner
 
 TEXTS = ["a light lamp with warm light", "a large mug of thick clay", "a small red lamp"]

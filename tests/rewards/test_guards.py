@@ -9,7 +9,8 @@ from envs.world import World
 from rewards.claims import ClaimChecker
 from rewards.clicks import ClickReward, ClickRewardConfig
 from rewards.guards import MAX_WORDS, veto
-from rewards.mix import RewardConfig, RewardMix, uplift_spread
+from rewards.mix import RewardMix, uplift_spread
+from rewards.mix_config import RewardConfig
 from sft.tasks import item_briefs, reason_prompt, segment_likes
 from tests.shop_at_hand import bare_world, hand_made, small_shop
 

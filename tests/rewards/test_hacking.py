@@ -17,7 +17,8 @@ from policies.reasoner.fallback import fallback_reason
 from rewards.claims import ClaimChecker
 from rewards.clicks import ClickReward, ClickRewardConfig
 from rewards.guards import veto
-from rewards.mix import RewardConfig, RewardMix, uplift_spread
+from rewards.mix import RewardMix, uplift_spread
+from rewards.mix_config import RewardConfig
 from sft.corpus import CorpusConfig, build_corpus
 from sft.tasks import item_briefs, reason_prompt, segment_likes
 from tests.data_at_hand import shared_data

@@ -13,7 +13,8 @@ from envs.errors import UserError
 from envs.world import World
 from rewards.claims import ClaimChecker, claim_matrix
 from rewards.clicks import ClickReward, ClickRewardConfig
-from rewards.mix import RewardConfig, RewardMix, Scored, uplift_spread
+from rewards.mix import RewardMix, Scored, uplift_spread
+from rewards.mix_config import RewardConfig
 from rewards.scored import LARGE
 from rewards.style import style_penalty
 from sft.tasks import item_briefs

@@ -19,9 +19,9 @@ from envs.files import write_json
 from envs.settings import Settings
 from experiments.console import Console
 from experiments.stages import Stage, StageContext, run_stages
-from sft.base_model import BaseModelConfig
 from sft.completions import CompletionTrainer, Pair
-from sft.train import SftConfig, train_sft
+from sft.train import train_sft
+from sft.train_config import BaseModelConfig, SftConfig
 
 
 class Config(Settings):

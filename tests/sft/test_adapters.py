@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 
 from policies.reasoner.generate import generate, load_reasoner
 from policies.reasoner.measure import sequence_log_probs
-from sft.adapters import AdapterConfig, AdapterKind, make_adapter, orthogonality
-from sft.base_model import BaseModelConfig, load_model, make_local_model
+from sft.adapters import make_adapter, orthogonality
+from sft.base_model import load_model, make_local_model
 from sft.quiet import quiet_libraries
-from sft.train import Pair, SftConfig, train_sft
+from sft.train import Pair, train_sft
+from sft.train_config import AdapterConfig, AdapterKind, BaseModelConfig, SftConfig
 from tests.sft.test_sft_train import pairs
 
 KINDS: tuple[AdapterKind, ...] = get_args(AdapterKind)

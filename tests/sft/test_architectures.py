@@ -19,10 +19,10 @@ from transformers import (
 )
 
 from policies.reasoner.generate import generate, load_reasoner
-from sft.adapters import AdapterConfig
-from sft.base_model import BaseModelConfig, load_model, make_local_model, make_tokenizer
+from sft.base_model import load_model, make_local_model, make_tokenizer
 from sft.quiet import quiet_libraries
-from sft.train import SftConfig, train_sft
+from sft.train import train_sft
+from sft.train_config import AdapterConfig, BaseModelConfig, SftConfig
 from tests.sft.test_sft_train import pairs
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -18,7 +18,8 @@ from sft.base_model import (
     make_local_model,
 )
 from sft.completions import Pair, encode_pairs
-from sft.train import SftConfig, train_sft
+from sft.train import train_sft
+from sft.train_config import SftConfig
 from tests.sft.test_sft_train import pairs
 
 START, END = "<|im_start|>", "<|im_end|>"

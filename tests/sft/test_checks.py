@@ -11,8 +11,7 @@ import torch
 from envs.errors import UserError
 from experiments.cli import cli
 from experiments.console import run_cli
-from sft.adapters import AdapterConfig, AdapterKind
-from sft.base_model import BaseModelConfig, make_local_model
+from sft.base_model import make_local_model
 from sft.checks import (
     check_batch,
     check_lengths,
@@ -22,7 +21,8 @@ from sft.checks import (
     tokens_needed,
     unheard,
 )
-from sft.train import SftConfig, train_sft
+from sft.train import train_sft
+from sft.train_config import AdapterConfig, AdapterKind, BaseModelConfig, SftConfig
 from tests.sft.test_sft_train import pairs
 
 ROOT = Path(__file__).parents[2]

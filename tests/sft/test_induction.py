@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from transformers import LlamaForCausalLM
 
-from sft.base_model import BaseModelConfig, make_local_model
+from sft.base_model import make_local_model
+from sft.train_config import BaseModelConfig
 
 TEXTS = [f"lamp {i} with a {i}-hour battery and mug number {i * 7}" for i in range(400)]
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from trl import SFTTrainer
 
-from sft.adapters import AdapterConfig
-from sft.base_model import BaseModelConfig, load_model, make_local_model
+from sft.base_model import load_model, make_local_model
 from sft.completions import IGNORED, CompletionTrainer, Pair, encode_pairs, length_grouped
 from sft.quiet import quiet_libraries
-from sft.train import SftConfig, _arguments
+from sft.train import _arguments
 from sft.train import train_sft as train
+from sft.train_config import AdapterConfig, BaseModelConfig, SftConfig
 
 CONFIG = SftConfig(
     base=BaseModelConfig(vocab_size=400),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from experiments.commands import (
@@ -29,6 +32,25 @@ cli = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"shelftalk {version('shelftalk')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(
+    wanted: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
 
 # Nameless groups add their commands to this one, in the order in which people meet them.
 for room in (

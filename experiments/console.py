@@ -250,8 +250,7 @@ def _exit_code(app: typer.Typer, arguments: Sequence[str] | None) -> int:
 def _usage(error: TyperException) -> int:
     message = error.format_message()
     context = getattr(error, "ctx", None)
-    if "\n" in message:  # no arguments at all: the message is the whole help
-        print(message, file=sys.stderr)
+    if not message:  # no arguments at all: the help has been printed
         return MISTAKE
     hint = f" Try `{context.command_path} --help`." if context else ""
     return _fail(message.rstrip(".") + "." + hint, MISTAKE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import typer
 
 from envs.errors import UserError
+from experiments.cli import cli as whole
 from experiments.console import Console, StrictVerdict, emit_json, plain, run_cli
 
 app = typer.Typer()
@@ -79,6 +81,21 @@ def test_a_wrong_argument_is_one_line_that_points_to_the_help(
     assert part in line.lower()
     assert "--help" in line
     assert line.count("\n") == 1
+
+
+def test_no_arguments_print_the_help_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run_cli(whole, [])
+    out, line = capsys.readouterr()
+    assert left.value.code == 2
+    assert "bench" in out + line
+    assert "shelftalk: ." not in out + line
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run_cli(whole, ["--version"])
+    assert (left.value.code, capsys.readouterr().out) == (0, f"shelftalk {version('shelftalk')}\n")
 
 
 def test_a_bug_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from experiments.report_parts import Card
 from experiments.report_parts_order import Order
 from experiments.report_words import ABOUT, ANCHORS, POLICIES
 from tests.experiments import report_run
-from tests.experiments.test_report import _well_formed
+from tests.experiments.report_page import well_formed
 
 
 @pytest.fixture
@@ -24,20 +24,20 @@ def run(tmp_path: Path) -> Path:
     return report_run.write_run(tmp_path / "fixture")
 
 
-def _change(run: Path, file: str, change: Callable[[Any], None]) -> None:
+def alter(run: Path, file: str, change: Callable[[Any], None]) -> None:
     value = read_json(run / file)
     change(value)
     write_json(run / file, value)
 
 
-def _report(run: Path) -> str:
+def report_of(run: Path) -> str:
     out = run.parent / "report.html"
     write_report(run, out)
     return out.read_text(encoding="utf-8")
 
 
 def _text(run: Path) -> str:
-    return _well_formed(_report(run)).text
+    return well_formed(report_of(run)).text
 
 
 # --- What put an item there -------------------------------------------------------------------
@@ -74,23 +74,23 @@ def test_cards_without_contributions_have_no_bars() -> None:
 
 
 def test_a_shelf_shows_bars_or_for_an_older_run_the_scores(run: Path) -> None:
-    html = _report(run)
+    html = report_of(run)
     cards = sum(len(shelf[side]) for shelf in report_run.shelves() for side in ("before", "after"))
     assert html.count('<dl class="why">') == cards
     assert html.count('class="track"') == cards * len(report_run.GROUPS)
     assert '<dl class="scores">' not in html
-    assert ", named by the reason" in _well_formed(html).text
+    assert ", named by the reason" in well_formed(html).text
 
     def without(shelves: list[dict[str, Any]]) -> None:
         for shelf in shelves:
             for card in (*shelf["before"], *shelf["after"]):
                 del card["contributions"], card["named"]
 
-    _change(run, "simulate/shelves.json", without)
-    html = _report(run)
+    alter(run, "simulate/shelves.json", without)
+    html = report_of(run)
     assert html.count('<dl class="scores">') == cards
     assert '<dl class="why">' not in html
-    assert "The small bars are the six similarity scores" in _well_formed(html).text
+    assert "The small bars are the six similarity scores" in well_formed(html).text
 
 
 # --- Whether the reason says so ---------------------------------------------------------------
@@ -133,9 +133,9 @@ def test_a_run_without_reasons_or_without_the_measure_is_silent(run: Path) -> No
         for one in metrics["simulate"]["order"]["policies"]:
             metrics["simulate"]["order"]["policies"][one] = {"items": 0, "links": {"items": 0}}
 
-    _change(run, "metrics.json", change)
+    alter(run, "metrics.json", change)
     assert "Does a reason name" not in _text(run)
-    _change(run, "metrics.json", lambda metrics: metrics["simulate"].pop("order"))
+    alter(run, "metrics.json", lambda metrics: metrics["simulate"].pop("order"))
     text = _text(run)
     assert "Does a reason name" not in text
     assert "not shown" not in text.split("Warnings")[1]
@@ -150,8 +150,8 @@ def test_a_broken_measure_does_not_take_the_simulation_with_it(run: Path) -> Non
     def shorten(metrics: dict[str, Any]) -> None:
         metrics["table"]["horizon"]["variants"]["long"]["there"].pop()
 
-    _change(run, "metrics.json", change)
-    _change(run, "rankers/metrics.json", shorten)
+    alter(run, "metrics.json", change)
+    alter(run, "rankers/metrics.json", shorten)
     text = _text(run)
     assert "metrics.json: simulate.order: policies.ranker+ppo.named:" in text
     assert "rankers/metrics.json: table.horizon:" in text
@@ -179,7 +179,7 @@ def test_further_policies_are_named_and_told_in_words(run: Path) -> None:
 def test_no_anchor_is_passed_off_as_a_choice(run: Path) -> None:
     """What knows the hidden taste stands in no row of what it costs to be wrong about it."""
     report_run.add_baselines(run)
-    risk = _report(run).split('id="risk"')[1]
+    risk = report_of(run).split('id="risk"')[1]
     assert not any(f'<th scope="row">{POLICIES[name]}<' in risk for name in ANCHORS)
     assert "<td>LinUCB</td>" in risk
 
@@ -208,14 +208,14 @@ def test_a_round_that_changed_nothing_is_said_to(run: Path) -> None:
     def change(metrics: dict[str, Any]) -> None:
         metrics["rounds"]["steps"][0]["gain"] |= {"diff": 0.05, "low": -0.1, "high": 0.2}
 
-    _change(run, "metrics.json", change)
+    alter(run, "metrics.json", change)
     assert "Round 2 is not shown to change anything: +0.05 (−0.10 to 0.20)" in _text(run)
 
 
 def test_ppo_of_the_last_round_stands_beside_round_1(run: Path) -> None:
     report_run.add_round(run)
-    html = _report(run)
-    text = _well_formed(html).text
+    html = report_of(run)
+    text = well_formed(html).text
     worth = "Worth of a reason 0.792 1.174 +0.382 0.344 to 0.421 0.801 1.213 +0.412 0.371 to 0.453"
     assert worth in text
     assert "Claims that the item supports 93.1 % 99.4 % +6.3 points +4.3 to +8.3 points" in text
@@ -234,7 +234,7 @@ def test_ppo_of_the_last_round_stands_beside_round_1(run: Path) -> None:
 def test_looking_ahead_is_drawn(run: Path) -> None:
     assert "What looking ahead does" not in _text(run)
     report_run.add_baselines(run)
-    html = _report(run)
+    html = report_of(run)
     section = html.split('id="horizon"')[1].split("</section>")[0]
     assert section.count('<svg class="chart"') == 4
     labels = re.findall(r'aria-label="([^"]*)"', section)
@@ -263,10 +263,10 @@ def test_outside_text_is_escaped_here_too(run: Path) -> None:
     def card(shelves: list[dict[str, Any]]) -> None:
         shelves[0]["after"][0] |= {"contributions": {evil: 1.0}, "named": [evil]}
 
-    _change(run, "metrics.json", figures)
-    _change(run, "rankers/metrics.json", looking_ahead)
-    _change(run, "simulate/shelves.json", card)
-    html = _report(run)
-    _well_formed(html)
+    alter(run, "metrics.json", figures)
+    alter(run, "rankers/metrics.json", looking_ahead)
+    alter(run, "simulate/shelves.json", card)
+    html = report_of(run)
+    well_formed(html)
     assert "<script" not in html
     assert html.count("&lt;script&gt;") >= 5

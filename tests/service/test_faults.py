@@ -28,6 +28,19 @@ def service(bundle_path: Path, folder: Path) -> Iterator[Process]:
         yield process
 
 
+def _goes_on(shoppers: Shoppers) -> None:
+    """Wait until events are acknowledged again."""
+    before = len(shoppers.acknowledged)
+    until(lambda: len(shoppers.acknowledged) > before + 20)
+
+
+def _all_kept_once(store: Path, shoppers: Shoppers) -> None:
+    """Assert that no acknowledged event is missing, and none is there twice."""
+    found = stored_events(store)
+    assert len(found) == len(set(found))
+    assert shoppers.acknowledged <= set(found)
+
+
 def test_killed_under_load_it_loses_no_acknowledged_event_and_doubles_none(
     bundle_path: Path, folder: Path
 ) -> None:
@@ -76,11 +89,8 @@ def test_a_full_disk_gives_503_until_there_is_room_again(service: Process, folde
             unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
             resource.prlimit(worker, resource.RLIMIT_FSIZE, unlimited)
         until(lambda: _health(service) == 200)
-        before = len(shoppers.acknowledged)
-        until(lambda: len(shoppers.acknowledged) > before + 20)
-    found = stored_events(folder / "one.db")
-    assert len(found) == len(set(found))
-    assert shoppers.acknowledged <= set(found)
+        _goes_on(shoppers)
+    _all_kept_once(folder / "one.db", shoppers)
 
 
 def test_a_store_that_is_moved_away_gives_503_until_it_is_back(
@@ -96,11 +106,8 @@ def test_a_store_that_is_moved_away_gives_503_until_it_is_back(
         for file in files:
             file.with_name("away-" + file.name).rename(file)
         until(lambda: _health(service) == 200)
-        before = len(shoppers.acknowledged)
-        until(lambda: len(shoppers.acknowledged) > before + 20)
-    found = stored_events(folder / "one.db")
-    assert len(found) == len(set(found))
-    assert shoppers.acknowledged <= set(found)
+        _goes_on(shoppers)
+    _all_kept_once(folder / "one.db", shoppers)
 
 
 def test_bundles_change_under_load_without_a_dropped_request(

@@ -30,6 +30,8 @@ MOST_TOLD = 3
 #: What a Chinese phrase is taken apart into: a number, a Latin word, or up to two characters.
 _PIECES = re.compile(rf"\d[\d.]*|[A-Za-z]+|[{CJK}]{{1,2}}")
 _TASK = ReasonTask()
+#: Share of made-up phrases that say a word twice, where the catalogue has any such.
+_TWICE = 0.125
 
 
 @dataclass(frozen=True)
@@ -152,22 +154,32 @@ def _made_up(
     """Write pairs whose facts are random words under random aspects, with fitting reasons.
 
     Nothing about such an item can be remembered, so the only way to get its reason right is to
-    find the liked aspect in the prompt and copy what stands behind it.
+    find the liked aspect in the prompt and copy what stands behind it. Where phrases of the
+    catalogue say a word twice ("9-pin D-sub to 25-pin D-sub"), some made-up ones do: who copies
+    must then know at which of the two it is, and the few real ones are too rare to teach that.
     """
     locale = catalogue.locale
     words = sorted({w for b in briefs for _, phrase in b.facts for w in _pieces(phrase, locale)})
     titles = sorted({word for brief in briefs for word in brief.title.split()})
+    stammers = any(_says_twice(phrase, locale) for b in briefs for _, phrase in b.facts)
 
     def some(options: list[str], low: int, high: int, joint: str = " ") -> str:
         chosen = rng.choice(len(options), size=int(rng.integers(low, high + 1)))
         return joint.join(_renumber(options[int(i)], rng) for i in chosen)
+
+    def phrase() -> str:
+        if not stammers or rng.random() >= _TWICE:
+            return some(words, 1, 4, phrase_joint)
+        first, last = (some(words, 0, 1, phrase_joint) for _ in range(2))
+        twice, between = some(words, 1, 1), some(words, 1, 2, phrase_joint)
+        return phrase_joint.join(part for part in (first, twice, between, twice, last) if part)
 
     phrase_joint = "" if locale == "zh" else " "
     pairs = []
     for segment in rng.integers(len(likes), size=count):
         size = min(int(rng.integers(3, 8)), len(catalogue.aspects))
         aspects = rng.choice([clean(a) for a in catalogue.aspects], size=size, replace=False)
-        facts = tuple((str(aspect), some(words, 1, 4, phrase_joint)) for aspect in aspects)
+        facts = tuple((str(aspect), phrase()) for aspect in aspects)
         brief = ItemBrief(some(titles, 2, 5), facts, locale)
         stated = fitting_phrases(brief, likes[segment], int(rng.integers(1, MOST_TOLD + 1)))
         prompt = _TASK.prompt(ReasonInput(brief, tuple(likes[segment])))
@@ -179,6 +191,12 @@ def _made_up(
 def _pieces(phrase: str, locale: str) -> list[str]:
     """Return what a phrase is made of: its words, or short runs of a Chinese one."""
     return _PIECES.findall(phrase) if locale == "zh" else phrase.split()
+
+
+def _says_twice(phrase: str, locale: str) -> bool:
+    """Return whether a word of a phrase, or a part of a hyphened one, stands in it again."""
+    parts = [part for piece in _pieces(phrase, locale) for part in piece.split("-")]
+    return len(set(parts)) < len(parts)
 
 
 def _renumber(word: str, rng: np.random.Generator) -> str:

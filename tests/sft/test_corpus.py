@@ -186,6 +186,27 @@ def test_made_up_reasons_copy_what_stands_behind_a_liked_aspect() -> None:
             assert wanted[0] in pair.completion
 
 
+def _saying_twice(catalogue: Catalogue) -> int:
+    """Count the made-up facts that say a word twice."""
+    visitors = small_shop().visitors
+    config = CorpusConfig.model_validate({"pairs": 2_000})
+    rng = np.random.default_rng(0)
+    made = build_corpus(catalogue, visitors.profiles, config, rng).made_up
+    phrases = [
+        f.split(": ", 1)[1].split() for p in made for f in _fields(p.prompt)[1:] if ": " in f
+    ]
+    return sum(len(set(words)) < len(words) for words in phrases)
+
+
+def test_words_said_twice_are_taught_where_the_catalogue_has_them() -> None:
+    plain = small_shop().visitors.catalogue
+    by_chance = _saying_twice(plain)
+    phrases = [["9-pin D-sub to 25-pin D-sub connectors"], *plain.facts["phrases"][1:]]
+    assert (
+        _saying_twice(replace(plain, facts=plain.facts.assign(phrases=phrases))) > by_chance + 200
+    )
+
+
 def test_fitting_phrases_put_liked_aspects_first() -> None:
     brief = ItemBrief("x", (("a", "A1"), ("b", "B1"), ("c", "C1"), ("b", "B2")))
     assert fitting_phrases(brief, ["c", "b"], 9) == ["C1", "B1", "B2", "A1"]

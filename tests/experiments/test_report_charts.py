@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 
 from experiments.charts import Bar, Series, forest_plot, line_chart, ticks
+from experiments.report_curves import MAIN_CURVES
 from experiments.report_parts import Interval, Paired
 from experiments.report_words import decimals_for, number, percent
 from tests.experiments import report_run
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -130,3 +134,13 @@ def test_a_difference_turned_twice_is_itself() -> None:
 
 def test_the_fixture_is_plain_json() -> None:
     assert json.loads(json.dumps(report_run.metrics(), allow_nan=False)) == report_run.metrics()
+
+
+def test_every_line_of_a_chart_has_a_look_of_its_own() -> None:
+    """As many as the report's charts have at most."""
+    page = (ROOT / "experiments" / "templates" / "report.html.j2").read_text(encoding="utf-8")
+    most = max(len(columns) for _, _, columns in MAIN_CURVES)
+    for number in range(1, most + 1):
+        assert f"svg .line.s{number} {{" in page
+        assert f"svg .dot.s{number}" in page
+        assert number == 1 or f".key.s{number}::before" in page

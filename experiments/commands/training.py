@@ -124,12 +124,12 @@ for _stage, _help in {
 def report(
     run: RunFolder,
     out: Annotated[
-        Path | None, typer.Option(help="File to write.  [default: RUN/report.html]")
+        Path | None, typer.Option(help="File to write.  [default: RUN/report/report.html]")
     ] = None,
 ) -> None:
     """Write the HTML page of a run again, from what the run holds."""
     from experiments.report import write_report
 
-    path = out or run / "report.html"
+    path = out or run / "report" / "report.html"
     write_report(run, path)
     print(path)

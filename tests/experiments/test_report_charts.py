@@ -140,7 +140,7 @@ def test_every_line_of_a_chart_has_a_look_of_its_own() -> None:
     """As many as the report's charts have at most."""
     page = (ROOT / "experiments" / "templates" / "report.html.j2").read_text(encoding="utf-8")
     most = max(len(columns) for _, _, columns in MAIN_CURVES)
-    for number in range(1, most + 1):
-        assert f"svg .line.s{number} {{" in page
-        assert f"svg .dot.s{number}" in page
-        assert number == 1 or f".key.s{number}::before" in page
+    for line in range(1, most + 1):
+        assert f"svg .line.s{line} {{" in page
+        assert f"svg .dot.s{line}" in page
+        assert line == 1 or f".key.s{line}::before" in page

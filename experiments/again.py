@@ -1,4 +1,7 @@
-"""What can be done with a finished run: simulate it anew, export it."""
+"""What can be done with a finished run: simulate it anew, export it.
+
+The stages bring every training library along, so they are imported only where there is a run.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,10 @@ from envs.files import read_json
 from experiments.config import Config
 from experiments.config_io import validate_config, with_overrides
 from experiments.console import Console
-from experiments.pipeline import STAGES
 from experiments.rounds_names import in_round
 from experiments.run_folder import METRICS, finished, read_run
 from experiments.simulate_field import Field, OpenBook, field_of_config, shop_config
 from experiments.stages import StageContext
-from experiments.steps_export import export_bundle_of
-from experiments.steps_ranking import open_books
 from policies.ranker.scorer import load_scorer
 
 
@@ -47,6 +47,8 @@ def open_run(run: Path, needs: Sequence[str], console: Console | None = None) ->
 
 
 def _needs(stage: str) -> tuple[str, ...]:
+    from experiments.pipeline import STAGES
+
     return next(known.needs for known in STAGES if known.name == stage)
 
 
@@ -79,6 +81,8 @@ def open_field(
 
 def field_of_run(run: Path, console: Console | None = None) -> Field:
     """Open the shop of a run with its ranker and the reasons that it wrote, PPO's first."""
+    from experiments.steps_ranking import open_books
+
     context = open_run(run, _needs("simulate"))
     opened = open_books(context)
     books: dict[str, OpenBook] = {
@@ -102,6 +106,8 @@ def export_run(
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Write the bundle of a finished run to ``out``, in other forms than its config's if given."""
+    from experiments.steps_export import export_bundle_of
+
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is not empty; choose another folder")
     context = open_run(run, _needs("export"), console)

@@ -30,8 +30,9 @@ MOST_TOLD = 3
 #: What a Chinese phrase is taken apart into: a number, a Latin word, or up to two characters.
 _PIECES = re.compile(rf"\d[\d.]*|[A-Za-z]+|[{CJK}]{{1,2}}")
 _TASK = ReasonTask()
-#: Share of made-up phrases that say a word twice, where the catalogue has any such.
-_TWICE = 0.125
+#: Share of made-up phrases that say a word twice, and of made-up digits that repeat the one before,
+#: where the catalogue says words twice.
+_TWICE, _RUN = 0.125, 0.3
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,11 @@ def _made_up(
     words = sorted({w for b in briefs for _, phrase in b.facts for w in _pieces(phrase, locale)})
     titles = sorted({word for brief in briefs for word in brief.title.split()})
     stammers = any(_says_twice(phrase, locale) for b in briefs for _, phrase in b.facts)
+    runs = _RUN if stammers else 0.0
 
     def some(options: list[str], low: int, high: int, joint: str = " ") -> str:
         chosen = rng.choice(len(options), size=int(rng.integers(low, high + 1)))
-        return joint.join(_renumber(options[int(i)], rng) for i in chosen)
+        return joint.join(_renumber(options[int(i)], rng, runs) for i in chosen)
 
     def phrase() -> str:
         if not stammers or rng.random() >= _TWICE:
@@ -199,9 +201,17 @@ def _says_twice(phrase: str, locale: str) -> bool:
     return len(set(parts)) < len(parts)
 
 
-def _renumber(word: str, rng: np.random.Generator) -> str:
-    """Replace the digits of a word by random ones."""
-    return "".join(str(rng.integers(10)) if c.isdigit() else c for c in word)
+def _renumber(word: str, rng: np.random.Generator, runs: float) -> str:
+    """Replace the digits of a word by random ones; by chance ``runs`` by the digit before."""
+    made = ""
+    for c in word:
+        if not c.isdigit():
+            made += c
+        elif runs and made[-1:].isdigit() and rng.random() < runs:
+            made += made[-1]
+        else:
+            made += str(rng.integers(10))
+    return made
 
 
 def _writers(

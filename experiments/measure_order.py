@@ -33,7 +33,7 @@ from experiments.measure_intervals import clustered_share
 from experiments.measure_order_links import links
 from experiments.shelves import first_pages
 from policies.baselines import Page, SlatePolicy
-from policies.explain import feature_groups, top_groups
+from policies.explain import VARIETY, feature_groups, top_groups
 from policies.explain_policy import explain_policy
 from policies.explain_reason import named_groups
 from policies.reasoner.book import ReasonBook
@@ -98,7 +98,12 @@ def measure_order(
         shown = shown_items(shop, world, policy, book, state, checker)
         found[name] = figures(shown) | {"links": links(shop, world, state, shown)}
         progress(done, len(sides), {})
-    return {"pages": pages, "top": TOP, "groups": list(feature_groups()), "policies": found}
+    return {
+        "pages": pages,
+        "top": TOP,
+        "groups": [name for name in feature_groups() if name != VARIETY],
+        "policies": found,
+    }
 
 
 def shown_items(
@@ -127,13 +132,15 @@ def shown_items(
     rows, slots = np.nonzero(np.array(texts, dtype=object) != "")
     claims = [checker.check(int(items[r, s]), texts[r][s]) for r, s in zip(rows, slots)]
     aspects, profiles = shop.visitors.catalogue.aspects, shop.visitors.profiles
-    named = np.zeros((len(rows), len(why.groups)), dtype=bool)
+    # Nothing is lifted by others of its class, and no words are about them.
+    groups = tuple(name for name in why.groups if name != VARIETY)
+    named = np.zeros((len(rows), len(groups)), dtype=bool)
     for place, (row, slot) in enumerate(zip(rows, slots)):
         likes = profiles.liked(int(segment[row]), LIKES)
         said = named_groups(texts[row][slot], claims[place], aspects, likes)
-        named[place] = [group in said for group in why.groups]
-    top = top_groups(why.contributions, TOP)[rows, slots]
-    return Shown(why.groups, rows, items[rows, slots], top, named, claims)
+        named[place] = [group in said for group in groups]
+    top = top_groups(why.contributions[..., : len(groups)], TOP)[rows, slots]
+    return Shown(groups, rows, items[rows, slots], top, named, claims)
 
 
 def figures(shown: Shown) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from experiments.report_words import DASH, PERCENT, covers, number, percent, pol
 from experiments.report_writing import Cell
 
 #: What the groups of features are called, beside the six scores.
-GROUPS = {"reason": "its reason", "rest": "other"}
+GROUPS = {"reason": "its reason", "rest": "other", "variety": "variety"}
 #: The shelf that the finding is about: the first that was measured.
 _HEADLINES = ("ranker+ppo", "ranker+sft", "similarity+ppo", "similarity+sft")
 #: In percent of the track: a shorter bar could not be seen; one shorter yet is rounding.

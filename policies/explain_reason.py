@@ -19,7 +19,8 @@ a denial, an unsupported claim, plain praise,  nothing
 the item's own title, class or brand
 =============================================  ==================================================
 
-Nothing names ``rest``: it mixes too much for words to mean it.
+Nothing names ``rest``, which mixes too much for words to mean it, nor ``variety``, which is about
+other items.
 """
 
 from __future__ import annotations

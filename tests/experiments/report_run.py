@@ -11,7 +11,7 @@ import numpy as np
 from envs.files import read_json, write_json
 
 SCORES = ("text", "behaviour", "graph", "price", "scene", "quality")
-GROUPS = (*SCORES, "reason", "rest")
+GROUPS = (*SCORES, "reason", "rest", "variety")
 
 
 def _near(mean: float, half: float) -> dict[str, float]:

@@ -22,12 +22,12 @@ from experiments.measure_order import (
 from experiments.measure_order_links import linking_facts, starting_mix
 from experiments.shelves import first_pages
 from policies.baselines import mix_policy, similarity_policy
-from policies.explain import feature_groups
+from policies.explain import VARIETY, feature_groups
 from policies.reasoner.book import ReasonBook, write_book
 from rewards.claims import ClaimChecker, TextClaims
 from tests.shop_at_hand import bare_world, small_shop
 
-GROUPS = tuple(feature_groups())
+GROUPS = tuple(name for name in feature_groups() if name != VARIETY)
 VISITORS = small_shop().visitors
 CATALOGUE = VISITORS.catalogue
 

@@ -17,6 +17,7 @@ from policies.baselines import scorer_logits
 from policies.explain import (
     REASON,
     REST,
+    VARIETY,
     explain,
     feature_groups,
     shapley_weights,
@@ -142,13 +143,14 @@ def _counted(scorer: SlateScorer, sizes: list[int]) -> Callable[[Page], Array]:
     return logits
 
 
-def test_a_trained_ranker_is_explained_over_all_eight_groups() -> None:
+def test_a_trained_ranker_is_explained_over_all_groups() -> None:
     scorer, sizes = _scorer(), list[int]()
     page, places = _page(2, 9, len(ITEM_FEATURES), seed=6), _places([3, 0, 7], [1, 2, 5])
     groups = feature_groups()
     found = explain(_counted(scorer, sizes), page, places, groups)
-    assert found.groups == (*SCORES, REASON, REST)
-    assert sum(sizes) == 2 * 3 * 2**8
+    assert found.groups == (*SCORES, REASON, REST, VARIETY)
+    # Giving way to others is told from the page itself: eight players.
+    assert sum(sizes) == 2 * 3 * 2**8 + 2
     score = np.take_along_axis(scorer_logits(scorer, page), places, axis=1)
     np.testing.assert_allclose(found.contributions.sum(axis=2) + found.base, score, atol=1e-4)
 
@@ -210,7 +212,37 @@ def test_the_scorers_own_linear_parts_agree() -> None:
     tensors = [torch.from_numpy(page[name]) for name in ("context", "items", "mask")]
     with torch.no_grad():
         parts = scorer.contributions(*tensors).numpy()
+    # Whether an item gives way is asked against a class that was never shown, not the page's mean.
+    never = page["items"].copy()
+    never[..., ITEM_FEATURES.index("class_exposure")] = 0
+    with torch.no_grad():
+        unseen = scorer.contributions(tensors[0], torch.from_numpy(never), tensors[2]).numpy()
     for row in range(2):
         gap = parts[row, places[row]] - parts[row, :-1].mean(axis=0)
-        by_group = [gap[:, columns].sum(axis=1) for columns in map(list, feature_groups().values())]
+        lost = parts[row, places[row]] - unseen[row, places[row]]
+        by_group = [
+            (lost if name == VARIETY else gap)[:, list(columns)].sum(axis=1)
+            for name, columns in feature_groups().items()
+        ]
         np.testing.assert_allclose(found.contributions[row], np.stack(by_group, 1), atol=1e-4)
+
+
+def test_what_an_item_loses_in_a_crowd_is_variety_and_nothing_else() -> None:
+    """By hand: three of one class, one alone; the price of a better one is 2, of exposure 0.5."""
+    config = ScorerConfig(kind="linear", baseline_features=("text",), baseline_weight=1.0)
+    scorer = SlateScorer(config, ITEM_FEATURES, CONTEXT_FEATURES)
+    with torch.no_grad():
+        scorer.prices.bias.copy_(torch.tensor([2.0, 0.5]))
+    items = np.zeros((1, 4, len(ITEM_FEATURES)), dtype=np.float32)
+    items[0, :, ITEM_FEATURES.index("text")] = [4.0, 3.0, 2.0, 1.0]
+    items[0, :, ITEM_FEATURES.index("class_code")] = [1, 1, 1, 2]
+    items[0, :, ITEM_FEATURES.index("class_exposure")] = [0.2, 0.2, 0.2, 0.0]
+    context = np.zeros((1, len(CONTEXT_FEATURES)), dtype=np.float32)
+    page = {"context": context, "items": items, "mask": np.ones((1, 4), dtype=np.float32)}
+    found = explain(
+        lambda p: scorer_logits(scorer, p), page, _places([0, 1, 2, 3]), feature_groups()
+    )
+    told = [found.named(0, place) for place in range(4)]
+    assert [one[VARIETY] for one in told] == pytest.approx([-0.1, -2.1, -4.1, 0.0], abs=1e-5)
+    assert [one["text"] for one in told] == pytest.approx([1.5, 0.5, -0.5, -1.5], abs=1e-5)
+    assert all(abs(one[REST]) < 1e-6 for one in told)

@@ -33,35 +33,47 @@ def _kind(info: FieldInfo) -> str:
     return name if name and not get_args(annotation) else str(annotation).replace("pathlib.", "")
 
 
-def _default(info: FieldInfo) -> str:
-    if info.is_required():
+def _default(info: FieldInfo, value: Any) -> str:
+    if info.is_required() and value is None:
         return "required"
-    value = info.get_default(call_default_factory=True)
     return f"`{list(value) if isinstance(value, tuple) else value}`"
 
 
-def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    """Rows of a section; a section inside it follows with a dotted name."""
+def _value(info: FieldInfo) -> Any:
+    """Return a field's own default; None where it has none."""
+    return None if info.is_required() else info.get_default(call_default_factory=True)
+
+
+def _rows(model: type[BaseModel], prefix: str, section: BaseModel | None) -> Iterator[str]:
+    """Rows of a section; a section inside it follows with a dotted name.
+
+    ``section`` is what a config has where it says nothing: a section may have other defaults there
+    than its settings have by themselves.
+    """
     for name, info in model.model_fields.items():
         inner: Any = info.annotation
+        value = getattr(section, name) if section else _value(info)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _rows(inner, f"{prefix}{name}.")
+            yield from _rows(inner, f"{prefix}{name}.", value)
         else:
             about = " ".join((info.description or "").split()).replace("|", "\\|")
             kind = _kind(info).replace("|", "\\|")
-            yield f"| `{prefix}{name}` | {kind} | {_default(info)} | {about} |"
+            yield f"| `{prefix}{name}` | {kind} | {_default(info, value)} | {about} |"
 
 
-def _section(title: str, model: type[BaseModel]) -> str:
+def _section(title: str, model: type[BaseModel], section: BaseModel | None = None) -> str:
     about = " ".join((model.__doc__ or "").split())
     head = "| key | kind | default | meaning |\n|---|---|---|---|\n"
-    return f"## {title}\n{about}\n\n{head}" + "\n".join(_rows(model, "")) + "\n"
+    return f"## {title}\n{about}\n\n{head}" + "\n".join(_rows(model, "", section)) + "\n"
 
 
 def render() -> str:
     """Return the text of docs/config.md."""
     top = {name: Config.model_fields[name] for name in ("name", "seed", "preset", "rounds")}
-    lines = [f"- `{name}`: {info.description} ({_default(info)})" for name, info in top.items()]
+    lines = [
+        f"- `{name}`: {info.description} ({_default(info, _value(info))})"
+        for name, info in top.items()
+    ]
     parts = [_HEAD, "\n".join(lines) + "\n"]
     for kind, model in (
         ("synthetic", SyntheticCatalogue), ("folder", FolderCatalogue), ("icecat", IcecatCatalogue),
@@ -70,7 +82,7 @@ def render() -> str:
     for name, info in Config.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             default = info.get_default()
-            part = _section(name, type(default))
+            part = _section(name, type(default), default)
             parts.append(part)
     return "\n".join(parts)
 

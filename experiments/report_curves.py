@@ -22,7 +22,7 @@ PROGRESS = {
 MAIN_CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("sft", "SFT loss", {"loss": "training", "held_loss": "held out"}),
     ("ppo", "PPO reward", {"reward": "reward", "held_reward": "on held-out prompts"}),
-    ("ppo", "PPO distance from SFT (KL)", {"kl": "KL"}),
+    ("ppo", "PPO distance from SFT (KL, nats a token)", {"kl": "KL"}),
     (
         "rank",
         "Ranker return",

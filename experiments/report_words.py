@@ -50,7 +50,7 @@ ABOUT = {
     "possible in training sessions (Agrawal and Goyal 2013)",
     "click_regression": "by the clicks that a regression on a log of the similarity shelf "
     "predicts, each item for itself",
-    "ranker": "by the network that reinforcement learning trained on whole sessions",
+    "ranker": "by a network fitted to a log and then trained by reinforcement on whole sessions",
     "myopic": "by the hidden taste: what earns most on this page alone",
     "oracle": "by the hidden taste, with what a click is worth for keeping the shopper",
     "rollout": "by the hidden taste, trying pages out in imagined futures",
@@ -151,7 +151,8 @@ def covers(low: float | None, high: float | None, value: float | None = 0.0) -> 
 def amount(value: float, metric: str, decimals: int, signed: bool = False) -> str:
     """Write a metric's value or difference; ``decimals`` are those of what is shown."""
     if metric == "ctr":
-        return number(100 * value, decimals, signed) + PERCENT
+        # A difference of shares is in points: "+1 %" could be a hundredth of the other one.
+        return number(100 * value, decimals, signed) + ("\u00a0points" if signed else PERCENT)
     return number(value, decimals, signed)
 
 

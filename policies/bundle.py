@@ -65,7 +65,7 @@ F32 = NDArray[np.float32]
 
 
 def load_bundle(
-    path: Path,
+    path: Path | str,
     verify: bool = True,
     live: bool = False,
     *,
@@ -86,6 +86,7 @@ def load_bundle(
     Raises:
         UserError: for anything that `check_bundle` finds, or ``live`` without a language model.
     """
+    path = Path(path)
     manifest = check_bundle(path) if verify else read_manifest(path)
     require_features(manifest.item_features, manifest.context_features, f"bundle {path}")
     catalogue, known = load_catalogue(path / "catalogue"), load_profiles(path / "profiles")

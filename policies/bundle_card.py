@@ -76,7 +76,7 @@ def model_card(
     sections = [
         f"# {plain(manifest.name)}",
         _what(manifest, written),
-        _data(catalogue),
+        _data(manifest, catalogue),
         _training(manifest, metrics, written),
         _results(metrics, manifest.retrained),
         _forms(manifest),
@@ -137,14 +137,15 @@ def _what(manifest: Manifest, written: Mapping[str, int]) -> str:
     )
 
 
-def _data(catalogue: Catalogue) -> str:
+def _data(manifest: Manifest, catalogue: Catalogue) -> str:
     counts = catalogue.summary()
     shop = (
         f"Catalogue {plain(catalogue.name)} ({plain(catalogue.locale)}, prices in "
         f"{plain(catalogue.currency)}): {counts['items']:,} items in {counts['classes']} classes, "
         f"{counts['facts']:,} facts about {counts['aspects']} aspects; histories of "
-        f"{counts['shoppers']:,} shoppers. The bundle holds the items and what their histories say "
-        "of the shoppers (ids, items met with weights, averages), without times, order or reviews."
+        f"{manifest.shop['shoppers']:,} shoppers. The bundle holds the items and what their "
+        "histories say of the shoppers (ids, items met with weights, averages), without times, "
+        "order or reviews."
     )
     return "\n".join(["## Data\n", shop, *(f"\n- {plain(note)}" for note in catalogue.notes)])
 

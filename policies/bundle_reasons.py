@@ -44,6 +44,11 @@ class Reasons:
         # Filled as reasons are shown; two threads that meet here do the same work twice.
         self._shown: dict[int, ShownReason] = {}
 
+    @property
+    def items(self) -> int:
+        """How many items have a reason for somebody."""
+        return len({item for item, _ in self._place})
+
     def of(self, item_id: str, segment: int) -> ShownReason:
         """Return the reason beside an item for a segment; `NO_REASON` where the book has none."""
         at = self._place.get((item_id, segment))

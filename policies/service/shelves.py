@@ -14,7 +14,7 @@ from typing import Any
 from envs.errors import UserError
 from envs.world import relative_margin
 from policies.bundle import Bundle, Explore, Filters, Session, SessionPage, Shelf, load_bundle
-from policies.bundle_live import DEADLINE
+from policies.bundle_live import DEADLINE, OUTCOMES
 from policies.logging_policies import LoggingPolicy
 from policies.service import metrics
 from policies.service.messages import ShelfRequest, Visit
@@ -73,6 +73,8 @@ def serve_bundle(
     bundle = load_bundle(path, live=live, deadline=deadline)
     if bundle.live is not None:
         bundle.live.tell = lambda outcome: metrics.LIVE.labels(outcome).inc()
+        for outcome in OUTCOMES:
+            metrics.LIVE.labels(outcome)  # who looks finds a 0 before the first one
     ids, margins = bundle.labels.ids, map(float, relative_margin(bundle.catalogue))
     took = _warmed(bundle, explore)
     # A shelf that may wait for the language model must not keep others waiting.

@@ -70,6 +70,10 @@ def build(
     """
     keys = read_keys(settings.keys, os.environ.get(VARIABLE))
     served = load_served(settings.bundle, settings)
+    if settings.live:
+        ids = served.bundle.labels.ids
+        lacking = len(ids) - served.bundle.reasons["tuned"].items
+        log.write("live_reasons", items=len(ids), lacking=lacking)
 
     async def alone(path: Path | None) -> int:
         room.change(await load_beside(path or room.served.path, settings))

@@ -40,3 +40,13 @@ def test_tables_are_whole() -> None:
     for line in render().splitlines():
         if line.startswith("|"):
             assert line.replace("\\|", "").count("|") == 5
+
+
+def test_defaults_are_those_of_a_config_that_says_nothing() -> None:
+    """A section of a config may have other defaults than its settings by themselves."""
+    page, config = render(), Config(name="nothing")
+    rank = page[page.index("\n## rank\n") :]
+    assert f"| `iterations` | int | `{config.rank.iterations}` |" in rank
+    assert f"| `lr` | float | `{config.rank.lr}` |" in rank
+    features = list(config.rank.scorer.baseline_features)
+    assert f"| `scorer.baseline_features` | tuple[str, ...] | `{features}` |" in rank

@@ -187,7 +187,7 @@ def test_the_new_bundle_says_what_it_learned_from(logged: Logged, tmp_path: Path
     assert pair["high"] - pair["low"] < values["after"]["high"] - values["after"]["low"]
 
     assert check_whole(out).requests == 10
-    new = load_bundle(out)
+    new = load_bundle(str(out))
     assert new.id == told["bundle"] != logged.bundle.id
     kept = new.manifest.retrained
     assert kept is not None
@@ -200,6 +200,7 @@ def test_the_new_bundle_says_what_it_learned_from(logged: Logged, tmp_path: Path
     card = (out / "MODEL_CARD.md").read_text()
     assert "fitted to what the shelves of a feedback log earned" in card
     assert "SNIIPS of after" in card
+    assert "histories of 60 shoppers" in card
     earlier = out / "earlier" / f"{logged.bundle.id}.md"
     assert sha256(earlier) == sha256(logged.path / "MODEL_CARD.md")
     for name in ("reasons.parquet", "catalogue/items.parquet"):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from policies.bundle_live import LiveReasons
+from policies.bundle_live import OUTCOMES, LiveReasons
 from policies.service import metrics
 from policies.service.logs import JsonLog
 from policies.service.settings import ServiceSettings
@@ -42,6 +44,18 @@ def client(lacking: tuple[Made, Path], tmp_path: Path) -> Iterator[Client]:
 def _outcomes() -> dict[str, float]:
     found = [sample for metric in metrics.LIVE.collect() for sample in metric.samples]
     return {one.labels["outcome"]: one.value for one in found if one.name.endswith("_total")}
+
+
+def test_it_says_how_much_there_is_to_write(lacking: tuple[Made, Path], tmp_path: Path) -> None:
+    """Who tries live reasons on a whole book would else wait for what never comes."""
+    for path, count in ((lacking[0].path, 1), (lacking[1], 40)):
+        said = StringIO()
+        settings = ServiceSettings(bundle=path, store=f"sqlite:///{tmp_path}/store.db", live=True)
+        with running(settings, tmp_path, JsonLog(b"secret", said)):
+            told = [json.loads(line) for line in said.getvalue().splitlines()]
+        (one,) = [line for line in told if line["event"] == "live_reasons"]
+        assert (one["items"], one["lacking"]) == (80, count)
+    assert set(_outcomes()) == set(OUTCOMES)
 
 
 def test_while_the_model_is_stuck_shelves_and_all_else_are_answered(client: Client) -> None:

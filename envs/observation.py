@@ -42,6 +42,8 @@ ITEM_FEATURES = (
     *LIKING_FEATURES,
     CLASS_FEATURE,
 )
+#: Name of the context feature that is 1 where the page answers a query, and 0 elsewhere.
+SEARCH_FEATURE = "scene_search"
 #: Names of the C_ctx context features, in order.
 CONTEXT_FEATURES = (
     *(f"scene_{scene}" for scene in SCENES),

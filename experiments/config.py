@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from envs.behaviour import ShopConfig
 from envs.presets import PRESETS, preset_overrides
@@ -163,12 +163,24 @@ class Config(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _under_preset(cls, data: Any) -> Any:
+    def _over_defaults(cls, data: Any) -> Any:
+        """Lay what is given over the preset, and that over the defaults.
+
+        A section that is given in part would else have its settings' own defaults in the rest, not
+        those that it has here.
+        """
+        if not isinstance(data, dict):
+            return data
         # A name that is none is left for the field's own check, which says which there are.
-        name = data.get("preset") if isinstance(data, dict) else None
-        if isinstance(name, str) and name in PRESETS:
-            return layered(preset_overrides(name), data)
-        return data
+        name = data.get("preset")
+        preset = preset_overrides(name) if isinstance(name, str) and name in PRESETS else {}
+        ours = {
+            section: info.default.model_dump(exclude_unset=True)
+            for section, info in cls.model_fields.items()
+            if isinstance(info.default, BaseModel) and section != "catalogue"
+        }
+        below = {section: values for section, values in ours.items() if values}
+        return layered(below, layered(preset, data))
 
     @model_validator(mode="after")
     def _fits(self) -> Config:

@@ -28,6 +28,11 @@ class ScorerConfig(Settings):
     baseline_weight: float = 6.0
     """Logit between a mean of 0 and a mean of 1 at the start: higher starts greedier."""
 
+    crowd_in_search: float = Field(default=1.0, ge=0, le=1)
+    """How much a candidate gives way to others of its class in search, as a share of how much it
+    does elsewhere. Who typed a query often wants one class only: less is more relevant there, and
+    earns a little less where shoppers tire of a class (docs/search.md)."""
+
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> ScorerConfig:
         if self.kind == "attention" and self.hidden % self.heads:

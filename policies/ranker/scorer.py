@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from envs.errors import UserError, nearest
 from envs.files import atomic_path, read_json, write_json
-from envs.observation import CROWDING_FEATURES
+from envs.observation import CROWDING_FEATURES, SEARCH_FEATURE
 from policies.ranker.attention import attend
 from policies.ranker.config import ScorerConfig
 from policies.ranker.inputs import check_inputs, check_scores
@@ -53,7 +53,8 @@ class SlateScorer(nn.Module):
         score_i = logit_i - p(c) r_i - q(c) e_i,
         r_i = sum over the others j of its class of sigmoid((logit_j - logit_i) / tau),
 
-    p and q linear in the context. With a small tau, r_i counts those that score higher, and the
+    p and q linear in the context, and smaller in search where the config says so
+    (`ScorerConfig.crowd_in_search`). With a small tau, r_i counts those that score higher, and the
     best k by this score are those that a greedy choice takes which charges p(c) for each item of
     the same class already chosen (maximal marginal relevance: Carbonell, Goldstein 1998), because
     within a class the greedy choice goes by the logit. Yet it is one score for each candidate, so
@@ -208,10 +209,19 @@ class SlateScorer(nn.Module):
         higher = torch.sigmoid((logits.unsqueeze(1) - logits.unsqueeze(2)) / _TAU)
         same = (code.unsqueeze(1) == code.unsqueeze(2)) & (share > 0).transpose(1, 2)
         same = same & ~torch.eye(logits.shape[1], dtype=torch.bool)
-        prices = self.prices(c)
+        prices = self.prices(c) * self._crowding(c)
         # What a masked candidate holds is never read.
         exposure = torch.where(share.squeeze(2) > 0, exposure, 0.0)
         return prices[:, :1] * (higher * same).sum(2), prices[:, 1:] * exposure
+
+    def _crowding(self, c: Tensor) -> Tensor:
+        """Return how much of the prices counts on each page, (B, 1)."""
+        share = torch.ones_like(c[:, :1])
+        if self.config.crowd_in_search == 1 or SEARCH_FEATURE not in self.context_features:
+            return share
+        column = self.context_features.index(SEARCH_FEATURE)
+        asked = c[:, column] * self.context_scale[column] + self.context_mean[column]
+        return torch.where(asked.unsqueeze(1) > 0.5, self.config.crowd_in_search * share, share)
 
     def _alone(self, x: Tensor, c: Tensor, share: Tensor) -> Tensor:
         if self.config.kind == "linear":

@@ -50,3 +50,12 @@ def test_defaults_are_those_of_a_config_that_says_nothing() -> None:
     assert f"| `lr` | float | `{config.rank.lr}` |" in rank
     features = list(config.rank.scorer.baseline_features)
     assert f"| `scorer.baseline_features` | tuple[str, ...] | `{features}` |" in rank
+
+
+def test_a_section_given_in_part_keeps_the_other_defaults() -> None:
+    """Who sets one number of the ranker must not change its others."""
+    plain = Config(name="nothing").rank.model_dump()
+    part = Config.model_validate({"name": "part", "rank": {"scorer": {"hidden": 8}, "gamma": 0.5}})
+    wanted = plain | {"gamma": 0.5, "scorer": plain["scorer"] | {"hidden": 8}}
+    assert part.rank.model_dump() == wanted
+    assert part.rank.lr == 3e-4

@@ -302,6 +302,33 @@ def test_two_of_a_class_and_of_the_same_score_give_way_to_each_other_by_half() -
     torch.testing.assert_close(alone - crowded, torch.tensor([[1.0, 1.0, 0.0]]))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_in_search_a_crowd_costs_as_much_less_as_asked(share: float) -> None:
+    context_features = ("scene_home", "scene_search")
+    config = ScorerConfig(crowd_in_search=share)
+    scorer, full = (
+        SlateScorer(one, ("x", *CROWDING_FEATURES), context_features)
+        for one in (config, ScorerConfig())
+    )
+    context = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    items = torch.tensor([[[3.0, 1.0, 0.5], [2.0, 1.0, 0.5], [1.0, 2.0, 0.1]]]).repeat(2, 1, 1)
+    mask = torch.ones(2, 3)
+    for one in (scorer, full):
+        # What tells search apart must survive the standardising.
+        one.fit_standardiser(context, items, mask)
+        with torch.no_grad():
+            one.skip[0] = 1.0
+            one.prices.bias.copy_(torch.tensor([2.0, 3.0]))
+    with torch.no_grad():
+        found, wanted = (one.logits(context, items, mask) for one in (scorer, full))
+        for one in (scorer, full):
+            one.prices.bias.zero_()
+        alone = scorer.logits(context, items, mask)
+    torch.testing.assert_close(found[0], wanted[0])
+    assert float((alone - wanted).min()) > 0.2, "there is a crowd on both pages"
+    torch.testing.assert_close(alone[1] - found[1], share * (alone[1] - wanted[1]))
+
+
 def test_the_number_of_a_class_says_no_more_than_same_or_other(scorer: SlateScorer) -> None:
     context, items, mask = inputs(6, 9)
     renamed = items.clone()

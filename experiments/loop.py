@@ -97,7 +97,7 @@ def run_loop(run: Path, out: Path, options: LoopOptions, console: Console) -> di
     first = TRAINING_SEEDS + options.seed
     seeds = range(first, first + options.sessions)
     next_seeds = range(seeds.stop, seeds.stop + options.later)
-    met, rule = PagesMet(_TRUE), f"plackett_luce:{options.retrain.temperature:g}"
+    met, rule = PagesMet(_TRUE), f"plackett_luce:{_rule(options).temperature:g}"
     with served(before, out / "store.db", out / "service.log", ["--explore", rule]) as (url, _):
         connections = Connections(url, options.connections)
 
@@ -162,7 +162,7 @@ def true_value(
     It comes from the shop's own equations, without coin flips: what estimates from a log of these
     pages should find.
     """
-    rule, rng = PlackettLuce(options.retrain.temperature), np.random.default_rng(options.seed)
+    rule, rng = _rule(options), np.random.default_rng(options.seed)
     model, slots = ShopVectorEnv(world, 1).click_model, world.config.slots
     worth = []
     for seen, state in zip(met.observations, met.states):
@@ -176,6 +176,11 @@ def true_value(
         worth.append(np.mean([expected_reward(world, model, state, d) for d in drawn], axis=0))
     every = np.concatenate(worth)
     return {"value": float(every.mean()), "pages": len(every)}
+
+
+def _rule(options: LoopOptions) -> PlackettLuce:
+    """How shelves are sampled: as the rankers are valued."""
+    return PlackettLuce(options.retrain.temperature or 1.0)
 
 
 def _export(opened: Opened, config: Config, scorer: SlateScorer, out: Path) -> None:

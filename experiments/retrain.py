@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from envs.errors import UserError
 from envs.feedback import read_feedback
 from experiments.console import Console, StrictVerdict
-from experiments.ope.bundle_target import page_chances
+from experiments.ope.bundle_target import page_chances, served_temperature
 from experiments.ope.compare import Comparison, compare
 from policies.baselines import scorer_logits
 from policies.bundle import Bundle, load_bundle
@@ -43,8 +44,9 @@ class RetrainOptions:
 
     #: Share of the visits that is held out.
     held_out: float = 0.3
-    #: Of the Plackett-Luce slates that are compared.
-    temperature: float = 1.0
+    #: Of the Plackett-Luce slates that are compared; None takes that of the log
+    #: (`served_temperature`), or 1.
+    temperature: float | None = None
     #: Values the rankers (`experiments.ope.registry`).
     estimator: str = "SNIIPS"
     fit: WarmStartConfig = field(default_factory=WarmStartConfig)
@@ -67,8 +69,9 @@ def retrain(
         console: told of progress.
 
     Returns:
-        ``bundle`` (the id of the new one), ``pages``, ``dropped``, ``learned_from`` and
-        ``held_out`` (visits), ``verdict`` and ``comparison`` (`Comparison.as_dict`).
+        ``bundle`` (the id of the new one), ``pages``, ``dropped``, ``temperature``,
+        ``learned_from`` and ``held_out`` (visits), ``verdict`` and ``comparison``
+        (`Comparison.as_dict`).
 
     Raises:
         UserError: bundle or log cannot be used, or too few visits came back.
@@ -77,6 +80,7 @@ def retrain(
     require_new(out)
     bundle, scorer = load_bundle(folder), load_scorer(folder / "ranker")
     frame = read_feedback(log).reset_index(drop=True)
+    rule = PlackettLuce(options.temperature or served_temperature(frame) or 1.0)
     with console.stage("pages"):
         found = rebuild(frame, bundle, progress=console.progress("pages"))
     found = _newest(found, frame, options.fit.slates)
@@ -85,7 +89,7 @@ def retrain(
         pages = ours.laid_out(frame["reward"].to_numpy(dtype=np.float32))
         new = learn(scorer, pages, options.fit, options.seed)
     with console.stage("ope"):
-        compared = _compared(theirs, frame, bundle, scorer, new, options)
+        compared = _compared(theirs, frame, bundle, (scorer, new), rule, options)
     pair = next(one for one in compared.pairs if {one.a, one.b} == {BEFORE, AFTER})
     if options.strict and pair.verdict != f"{AFTER} is better than {BEFORE}":
         raise StrictVerdict(f"{log}: {pair.verdict}; no bundle is written")
@@ -97,7 +101,7 @@ def retrain(
         first=_time(logged, "min"), last=_time(logged, "max"),
         logging_policies=_policies(logged), dropped=found.dropped,
         held_out=frame.iloc[theirs.rows]["session_id"].nunique(),
-        temperature=options.temperature, verdict=pair.verdict,
+        temperature=rule.temperature, verdict=pair.verdict,
     )  # fmt: skip
     manifest = write_retrained(folder, out, new, told, _figures(compared, pair.verdict))
     return {
@@ -105,6 +109,7 @@ def retrain(
         "name": manifest.name,
         "pages": len(found.pages),
         "dropped": found.dropped,
+        "temperature": rule.temperature,
         "learned_from": sessions - told.held_out,
         "held_out": told.held_out,
         "verdict": pair.verdict,
@@ -127,9 +132,11 @@ def _split(found: Rebuilt, frame: pd.DataFrame, options: RetrainOptions) -> tupl
     count = len(names)
     kept = round(options.held_out * count)
     if min(kept, count - kept) < _LEAST:
+        needed = ceil(_LEAST / min(options.held_out, 1 - options.held_out))
         raise UserError(
             f"retrain: {count} visits came back; at least {_LEAST} to learn from and {_LEAST} to "
-            "hold out are needed, so collect more, or change --held-out"
+            f"hold out are needed, so collect {needed} or more (of which --held-out "
+            f"{options.held_out:g} are held out)"
         )
     chosen = np.random.default_rng((options.seed, 0)).permutation(count)[:kept]
     held = np.isin(codes, chosen)
@@ -137,11 +144,11 @@ def _split(found: Rebuilt, frame: pd.DataFrame, options: RetrainOptions) -> tupl
 
 
 def _compared(
-    held: Rebuilt, frame: pd.DataFrame, bundle: Bundle, old: SlateScorer, new: SlateScorer,
-    options: RetrainOptions,
+    held: Rebuilt, frame: pd.DataFrame, bundle: Bundle, scorers: tuple[SlateScorer, SlateScorer],
+    rule: PlackettLuce, options: RetrainOptions,
 ) -> Comparison:  # fmt: skip
-    rule, columns = PlackettLuce(options.temperature), {}
-    for name, scorer in ((BEFORE, old), (AFTER, new)):
+    columns = {}
+    for name, scorer in zip((BEFORE, AFTER), scorers):
         target = replace(bundle, logits=partial(scorer_logits, scorer))
         for kind, values in page_chances(held.pages, target, rule, len(frame)).items():
             columns[f"{name}_{kind}"] = values

@@ -20,7 +20,11 @@ HeldOut = Annotated[
     float, typer.Option(min=0.05, max=0.95, help="Share of the visits that is held out.")
 ]
 Temperature = Annotated[
-    float, typer.Option(help="Slates are valued as sampled by Plackett-Luce at this temperature.")
+    float | None,
+    typer.Option(
+        help="Slates are valued as sampled by Plackett-Luce at this temperature.  [default: that "
+        "of the log, else 1]"
+    ),
 ]
 Estimator = Annotated[str, typer.Option(help="Values the rankers; docs/ope.md has them all.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the log.")]
@@ -43,7 +47,7 @@ def retrain(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the new bundle.")],
     held_out: HeldOut = 0.3,
-    temperature: Temperature = 1.0,
+    temperature: Temperature = None,
     estimator: Estimator = "SNIIPS",
     epochs: Epochs = 10,
     strict: Strict = False,
@@ -88,7 +92,7 @@ def loop(
         ),
     ] = 6.0,
     held_out: HeldOut = 0.3,
-    temperature: Temperature = 1.0,
+    temperature: Temperature = None,
     estimator: Estimator = "SNIIPS",
     epochs: Epochs = 10,
     strict: Strict = False,
@@ -116,7 +120,7 @@ def loop(
 
 
 def _options(
-    held_out: float, temperature: float, estimator: str, epochs: int, strict: bool, seed: int
+    held_out: float, temperature: float | None, estimator: str, epochs: int, strict: bool, seed: int
 ) -> RetrainOptions:
     from experiments.ope.evaluate import check_choices
     from experiments.retrain import RetrainOptions
@@ -133,6 +137,7 @@ def _print_retrained(found: Mapping[str, Any]) -> None:
         f"{found['pages']:,} pages ({dropped or 'none'} left out): learned from "
         f"{found['learned_from']:,} visits, {found['held_out']:,} held out"
     )
+    typer.echo(f"slates are valued as sampled at temperature {found['temperature']:g}")
     compared = found["comparison"]
     for one in compared["policies"]:
         typer.echo(

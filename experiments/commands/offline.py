@@ -33,8 +33,12 @@ def ope(
         ),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="With --target: its slates are sampled at this temperature.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="With --target: its slates are sampled at this temperature.  [default: that of "
+            "the log, where a service sampled it; else 1]"
+        ),
+    ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -219,20 +223,25 @@ def _with_bundle(
     log: Path,
     columns: dict[str, str],
     target: Path,
-    temperature: float,
+    temperature: float | None,
     truth: Path | None,
     rng: np.random.Generator,
     console: Console,
 ) -> tuple[pd.DataFrame, float | None]:
     """Return the log with a bundle's propensities, and its true value where ``truth`` is a shop."""
     from envs.feedback import read_feedback
-    from experiments.ope.bundle_target import bundle_target
+    from experiments.ope.bundle_target import bundle_target, served_temperature
     from experiments.ope.bundle_truth import bundle_truth, log_seed
     from policies.bundle import load_bundle
     from policies.logging_policies import PlackettLuce
 
-    rule, seed = PlackettLuce(temperature), None if truth is None else log_seed(log)
+    if temperature is not None:
+        PlackettLuce(temperature)  # a mistake is told before anything is read
+    seed = None if truth is None else log_seed(log)
     bundle, frame = load_bundle(target), read_feedback(log, column_map=columns)
+    rule = PlackettLuce(temperature or served_temperature(frame) or 1.0)
+    if temperature is None:
+        console.say(f"slates of {target} are sampled at temperature {rule.temperature:g}")
     frame = bundle_target(frame, bundle, rule, progress=console.progress("ope"))
     if truth is None or seed is None:
         return frame, None

@@ -7,6 +7,7 @@ the bundle's rules, which count in the probabilities: what they filter has none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,6 +34,8 @@ from policies.constraints import with_rules
 from policies.constraints_page import page_rules
 from policies.logging_policies import LoggingPolicy
 
+#: How a service names the sampled shelves of its bundle's own ranker.
+_SAMPLED = re.compile(r"plackett_luce\(temperature=([0-9.e+-]+)\) over tuned")
 #: Slates whose logits are computed at once.
 _BATCH = 512
 
@@ -64,6 +67,19 @@ def bundle_target(
         _into(found, pages, bundle, rule, len(frame))
         progress(min(first + _BATCH, len(slates)), len(slates), {})
     return frame.assign(**{f"eval_{name}": values for name, values in found.items()})
+
+
+def served_temperature(frame: pd.DataFrame) -> float | None:
+    """Return the temperature at which a service sampled its shelves, if it was one throughout.
+
+    Only a service's log (`policies.service.export`) tells: elsewhere a temperature may be that of
+    other scores than a ranker's.
+    """
+    if not {"bundle", "logging_policy"} <= set(frame.columns):
+        return None
+    found = {_SAMPLED.fullmatch(str(name)) for name in frame["logging_policy"].unique()}
+    one = found.pop() if len(found) == 1 else None
+    return float(one[1]) if one else None
 
 
 def page_chances(

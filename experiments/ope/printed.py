@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.ope.compare import Comparison
+from experiments.ope.diagnostics import NO_VERDICT
 from experiments.ope.evaluate import Estimate
 
 
 def print_estimates(found: Sequence[Estimate], title: str) -> None:
-    """Print a row an estimator, then what speaks against each."""
+    """Print a row an estimator, then what speaks against each, then the verdict."""
     table = Table(
         title=f"{title}: value per slate, {found[0].level:.0%} intervals ({found[0].interval})"
     )
@@ -25,9 +26,15 @@ def print_estimates(found: Sequence[Estimate], title: str) -> None:
             f"{e.ess:.0f}", f"{e.max_weight:.1f}", str(e.n),
         )  # fmt: skip
     Console().print(table)
-    said = [f"{e.estimator}: {line}" for e in found for line in (*e.warnings, *e.notes)]
-    for line in dict.fromkeys(said):
-        print(line)
+    said: dict[str, list[str]] = {}
+    for e in found:
+        for line in dict.fromkeys((*e.warnings, *e.notes)):
+            said.setdefault(line, []).append(e.estimator)
+    for line, estimators in said.items():
+        print(f"{', '.join(estimators)}: {line}")
+    against = [e.estimator for e in found if not e.conclusive]
+    verdict = f"{NO_VERDICT} by {', '.join(against)}" if against else "this log can answer"
+    print(f"verdict: {verdict}")
 
 
 def print_comparison(found: Comparison, title: str) -> None:

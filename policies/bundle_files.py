@@ -173,8 +173,12 @@ def read_manifest(folder: Path) -> Manifest:
         UserError: for a folder that is no bundle, a newer schema, or a damaged manifest.
     """
     path = folder / MANIFEST
+    if not folder.is_dir():
+        raise UserError(f"bundle {folder}: there is no such folder")
     if not path.is_file() or path.is_symlink():
-        raise UserError(f"bundle {folder}: it has no {MANIFEST}; give the folder of a bundle")
+        of_run = folder / "export" / "bundle"
+        hint = f"that of this run is {of_run}" if of_run.is_dir() else "give the folder of a bundle"
+        raise UserError(f"bundle {folder}: it has no {MANIFEST}; {hint}")
     try:
         raw = read_json(path)
         schema = raw["schema_version"] if isinstance(raw, dict) else None

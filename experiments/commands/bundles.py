@@ -77,7 +77,7 @@ def recommend(
     item: Annotated[
         str | None, typer.Option(help="Item id: a shelf to stand beside that item.")
     ] = None,
-    k: Annotated[int | None, typer.Option("-k", min=1, help="Items to show.")] = None,
+    k: Annotated[int | None, typer.Option("-k", "--k", min=1, help="Items to show.")] = None,
     min_price: Annotated[float | None, typer.Option(help="Leave cheaper items out.")] = None,
     max_price: Annotated[float | None, typer.Option(help="Leave dearer items out.")] = None,
     out_of_stock: Annotated[

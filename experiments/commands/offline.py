@@ -184,6 +184,7 @@ def ope(
         )  # fmt: skip
         if forest is not None:
             write_forest(compared, forest)
+            console.say(f"forest plot: {forest}")
         result, conclusive = compared.as_dict(), compared.conclusive
         if json != Path("-"):
             print_comparison(compared, str(log))

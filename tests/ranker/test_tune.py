@@ -80,7 +80,10 @@ def test_a_search_pairs_every_trial_with_the_config_and_writes_the_best(run: Pat
     assert [row["best"] for row in table["trials"]] == [True, False, False]
     # What `shelftalk run` gets is the user's own file with the best settings.
     best = load_config(Config, run / FOLDER / BEST)
-    wanted = {**CONFIG.rank.model_dump(), "lr": table["trials"][0]["settings"].get("rank.lr", 3e-3)}
+    wanted = {
+        **CONFIG.rank.model_dump(),
+        "lr": table["trials"][0]["settings"].get("rank.lr", CONFIG.rank.lr),
+    }
     assert best.rank.model_dump() == wanted
     assert best.model_copy(update={"rank": CONFIG.rank}) == CONFIG
     text = table_text(table, run)

@@ -20,15 +20,23 @@ from experiments.report_words import (
     span,
 )
 
+#: Without further words a policy shows the PPO reasons.
+_PLAIN = {"similarity": "similarity+ppo", "ranker": "ranker+ppo"}
+
 
 def ranking(simulate: Simulation) -> list[tuple[str, dict[str, Interval]]]:
-    """Return the policies from the highest mean return to the lowest."""
+    """Return the policies from the highest mean return to the lowest.
+
+    Of two names for one policy, with and without its PPO reasons, the shorter is kept.
+    """
+    twins = {twin for plain, twin in _PLAIN.items() if plain in simulate.policies}
+    named = [(name, met) for name, met in simulate.policies.items() if name not in twins]
 
     def earned(entry: tuple[str, dict[str, Interval]]) -> float:
         found = entry[1].get("return")
         return found.mean if found and found.mean is not None else -math.inf
 
-    return sorted(simulate.policies.items(), key=earned, reverse=True)
+    return sorted(named, key=earned, reverse=True)
 
 
 def metric_scales(simulate: Simulation) -> dict[str, int]:
@@ -72,8 +80,6 @@ def pair_chart(pairs: Sequence[Paired]) -> Markup | None:
 
 
 _REASONS = ("sft", "ppo")
-#: Without further words a policy shows the PPO reasons.
-_PLAIN = {"similarity": "similarity+ppo", "ranker": "ranker+ppo"}
 
 
 @dataclass(frozen=True)

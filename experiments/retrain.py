@@ -55,6 +55,11 @@ class RetrainOptions:
     #: Whether to write nothing where the log does not tell the rankers apart, or for the worse.
     strict: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the temperature; raises a UserError."""
+        if self.temperature is not None:
+            PlackettLuce(self.temperature)
+
 
 def retrain(
     folder: Path, log: Path, out: Path, options: RetrainOptions, console: Console

@@ -231,3 +231,9 @@ def test_strict_writes_nothing_where_the_log_does_not_tell(logged: Logged, tmp_p
         retrain(logged.path, tmp_path / "few.parquet", out, _OPTIONS, Console(quiet=True))
     with pytest.raises(UserError, match="exists and is not empty"):
         retrain(logged.path, log, logged.path, _OPTIONS, Console(quiet=True))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_a_temperature_that_samples_nothing_is_told_at_once(temperature: float) -> None:
+    with pytest.raises(UserError, match="temperature must be above 0"):
+        RetrainOptions(temperature=temperature)

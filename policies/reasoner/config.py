@@ -35,7 +35,7 @@ class PpoConfig(Settings):
     kl_in: Literal["reward", "loss"] = "reward"
     """Where ppo pays for leaving SFT: `reward` takes it off each token's reward, so that it is
     credited like any other reward; `loss` adds its k3 estimate to the loss (as grpo does)."""
-    kl_coefficient: float = Field(0.037, ge=0)
+    kl_coefficient: float = Field(0.025, ge=0)
     """Price of a nat of KL from the SFT policy: in the reward for rloo, in the loss for grpo."""
     kl_target: float | None = Field(None, gt=0)
     """Nats per completion that the price is steered towards: each cycle above raises it by up to

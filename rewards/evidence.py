@@ -62,7 +62,9 @@ class Evidence:
                 if own == aspect:
                     yield _Row(aspect, key, value, (*phrases, value))
         for key, value in self._features.of(item):
-            yield _Row("", key, value, (value,) if is_colour(key) else (flag_name(key), value))
+            yield _Row(
+                "", key, value, (value,) if is_colour(key, value) else (flag_name(key), value)
+            )
         yield _Row("", "brand", self._brands[item], (self._brands[item],))
 
     def _fact(self, item: int, text: str, claim: Claim) -> SupportedFact:

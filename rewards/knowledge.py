@@ -7,6 +7,7 @@ asked for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,6 +27,8 @@ Phrase = tuple[Key, ...]
 #: Values of a feature that say it is there, and that say it is not.
 TRUE = frozenset({"yes", "y", "true", "是", "有", "支持"})
 FALSE = frozenset({"no", "n", "false", "none", "否", "无", "没有", "不支持"})
+#: A number that says itself what it counts: "9-pin".
+_COUNT = re.compile(r"\d[\d.,]*-[a-z][\w-]*")
 _COLOUR_KEYS = ("colour", "color", "颜色")
 #: What a boolean feature's key may begin with: ``has_nfc`` is about NFC.
 _ASKING = frozenset({"has", "have", "is", "with", "supports"})
@@ -136,8 +139,9 @@ class Knowledge:
         shop = ShopKnowledge()
         for brand in catalogue.items["brand"].unique():
             self._add(shop, brand, "brand", -1)
-        colours = catalogue.features.loc[catalogue.features["key"].map(is_colour), "value"]
-        for colour in [*self._words.colours, *colours.unique()]:
+        features = zip(catalogue.features["key"], catalogue.features["value"])
+        colours = dict.fromkeys(value for key, value in features if is_colour(key, value))
+        for colour in [*self._words.colours, *colours]:
             self._add(shop, colour, "colour", -1)
         lowered = catalogue.features["value"].str.strip().str.lower()
         flags = catalogue.features.loc[lowered.isin(TRUE | FALSE), "key"]
@@ -216,6 +220,7 @@ class Knowledge:
             heads |= self._heads(form)
             # Numbers alone prove nothing: "30" of a 30-hour battery must not allow "30 years".
             self._learn_words(known, words, phrase)
+            known.words.update(*map(_counts, words))
             self._learn_ends(known, words, form, aspect)
         for text in (*phrases, value):
             for quantity in lexed(text)[1].quantities.values():
@@ -244,7 +249,7 @@ class Knowledge:
 
     def _learn_feature(self, known: ItemKnowledge, key: str, value: str) -> None:
         plain = value.strip().lower()
-        if is_colour(key):
+        if is_colour(key, value):
             known.colours.add(tuple(lexed(value)[1].keys))
         elif plain in TRUE or plain in FALSE:
             known.flags[tuple(lexed(flag_name(key))[1].keys)] = plain in TRUE
@@ -277,9 +282,26 @@ def _lengths(phrases: Iterable[Phrase]) -> dict[Key, tuple[int, ...]]:
     return {key: tuple(sorted(lengths, reverse=True)) for key, lengths in found.items()}
 
 
+def _counts(word: str) -> set[str]:
+    """Return a word such as "9-pin", which is the item's as a whole, with what it counts.
+
+    A quantity is left out: it is compared by amount and unit, and by what it measures.
+    """
+    if not _COUNT.fullmatch(word) or lexed(word)[1].quantities:
+        return set()
+    return {word, *(stem(part) for part in word.split("-")[1:] if part not in _TURNING)}
+
+
+def is_colour(key: str, value: str) -> bool:
+    """Whether a feature's value is a colour: its key says so, and it holds no number.
+
+    A printer's ``print_speed_colour`` is 22; were that a colour, every 22 in a text would be one.
+    """
+    return _says_colour(key) and not any(c.isdigit() for c in value)
+
+
 @lru_cache(maxsize=4_096)
-def is_colour(key: str) -> bool:
-    """Whether a feature's key says that its value is a colour."""
+def _says_colour(key: str) -> bool:
     return any(name in key.lower() for name in _COLOUR_KEYS)
 
 

@@ -66,6 +66,7 @@ def number(view: View, at: int) -> Finding | None:
     # 一只 ("a"): a number that is part of an ordinary word counts nothing.
     if (
         word in view.lexicon.ordinary
+        or word in view.item.words
         or word + after in view.lexicon.ordinary
         or any(
             own == word and left in ("", before) and (right in ("", after) or (left and ended))
@@ -74,7 +75,8 @@ def number(view: View, at: int) -> Finding | None:
     ):
         return None
     heads = view.shop.heads.get("#", {})
-    end = _over_heads(view, at + 1, heads)
+    # What stands behind its hyphen is what it counts, and no claim of its own.
+    end = max(_over_heads(view, at + 1, heads), view.after_word(at))
     aspect = next((heads[k] for k in view.keys[at + 1 : end] if k in heads), -1)
     return Finding(at, end, "number", aspect, False, "no fact has this number")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -36,8 +37,10 @@ ItemRow = tuple[str, str, str, str]
 FactRow = tuple[str, str, list[str]]
 
 
-def hand_made(items: list[ItemRow], facts: list[FactRow]) -> Catalogue:
-    """Return a catalogue of these items and facts; strengths fall from fact to fact."""
+def hand_made(
+    items: list[ItemRow], facts: list[FactRow], features: Sequence[tuple[str, str, str]] = ()
+) -> Catalogue:
+    """Return a catalogue of these tables; strengths fall from fact to fact."""
     item_rows = [(i, title, kind, brand, 10, 2, 0.5, "") for i, title, kind, brand in items]
     fact_rows = [
         (item, aspect, "key", "value", phrases, 1 - place / (len(facts) + 1))
@@ -53,6 +56,11 @@ def hand_made(items: list[ItemRow], facts: list[FactRow]) -> Catalogue:
             aspects=sorted({aspect for _, aspect, _ in facts}),
             items=typed_table(pd.DataFrame(item_rows, columns=names), "items", "hand"),
             facts=typed_table(pd.DataFrame(fact_rows, columns=fact_names), "facts", "hand"),
+            features=typed_table(
+                pd.DataFrame(list(features), columns=["item_id", "key", "value"]),
+                "features",
+                "hand",
+            ),
         ),
         "hand",
     )

@@ -294,3 +294,43 @@ def test_templates_with_own_facts_are_never_vetoed() -> None:
             assert {catalogue.aspects[a] for a in checked.aspects} == {
                 brief.facts[i][0] for i in chosen
             }
+
+
+PORTS = hand_made(
+    [
+        ("adapter", "Acto Adapter", "adapters", "Acto"),
+        ("printer", "Inko Jet", "printers", "Inko"),
+        ("hub", "Acto Hub", "hubs", "Acto"),
+    ],
+    [
+        ("adapter", "ports", ["9-pin D-sub to 25-pin D-sub connectors"]),
+        ("printer", "printing", ["laser printing"]),
+        ("hub", "ports", ["7-port hub"]),
+    ],
+    features=[
+        ("adapter", "colour", "grey"),
+        ("printer", "print_speed_colour", "9"),
+        ("printer", "colour_depth", "24-bit"),
+        ("hub", "colour", "teal"),
+    ],
+)
+PORT_VERDICTS = [
+    # What a fact counts in one word is the item's, but it is a fact only as a whole.
+    (0, "Its 9-pin D-sub to 25-pin D-sub connectors.", [("fact", T)]),
+    (0, "Its 25-pin D-sub connectors.", []),
+    # Another count is one lie, with what it counts.
+    (0, "Its 7-pin D-sub connectors.", [("number", F)]),
+    (2, "A 9-pin hub.", [("number", F)]),
+    # A printer does 9 pages in colour: that makes neither 9 nor 24 a colour.
+    (1, "It has 9 and 24-bit.", [("number", F), ("number", F)]),
+    (2, "It is teal.", [("colour", T)]),
+    (0, "It is teal.", [("colour", F)]),
+]
+
+
+@pytest.mark.parametrize(("item", "text", "expected"), PORT_VERDICTS)
+def test_a_count_is_no_colour_and_one_claim(
+    item: int, text: str, expected: list[tuple[str, bool]]
+) -> None:
+    claims = ClaimChecker(PORTS).check(item, text).claims
+    assert [(claim.kind, claim.supported) for claim in claims] == expected
